@@ -1,0 +1,224 @@
+"""What a network costs and sees: parameters, multiply-adds, the shape of each stage, depth, receptive field, seconds.
+
+Everything here takes any ``nn.Module``. Counting runs on PyTorch's ``meta`` device: shapes without numbers, so that a
+network of 40 million parameters is counted in a moment.
+"""
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Learned numbers, and multiplications in convolution and linear kernels for one image."""
+
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of a stage table: its name, output shape without the batch, parameters and multiply-adds for one image.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    params: int
+    macs: int
+
+
+def count(model: nn.Module, size: int | tuple[int, int] = 224) -> Cost:
+    """Network and image size -> Cost(params, macs). Multiply-adds of what ``forward`` runs; parameters of everything.
+
+    Biases, normalization, pooling and activations are not multiply-adds here: that is the papers' way of counting.
+    """
+    total = 0
+    for layer, out in _run_meta(model, size):
+        total += _macs(layer, out)
+    return Cost(sum(p.numel() for p in model.parameters()), total)
+
+
+def stages(model: nn.Module, size: int | tuple[int, int] = 224) -> list[Stage]:
+    """Network with ``.stages`` -> one row for each named stage, then one for the head."""
+    named = stage_modules(model)
+    rows = {name: [None, 0] for name in named}
+    owner = {layer: name for name, stage in named.items() for layer in stage.modules()}
+    tops = {stage: name for name, stage in named.items()}
+    for layer, out in _run_meta(model, size):
+        name = owner.get(layer)
+        if name is not None:
+            rows[name][1] += _macs(layer, out)
+        if layer in tops:
+            rows[tops[layer]][0] = tuple(out.shape[1:])
+    return [
+        Stage(name, shape, sum(p.numel() for p in named[name].parameters()), macs)
+        for name, (shape, macs) in rows.items()
+        if shape is not None
+    ]
+
+
+def stage_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Network -> its stages by name, head included. A network without ``.stages`` gives its direct children."""
+    if isinstance(getattr(model, "stages", None), nn.ModuleDict):
+        named = dict(model.stages.items())
+        if isinstance(getattr(model, "head", None), nn.Module):
+            named["head"] = model.head
+        return named
+    return dict(model.named_children())
+
+
+def depth(model: nn.Module, size: int | tuple[int, int] = 224) -> int:
+    """Network -> the number of layers with weights on its longest path, as the papers count depth.
+
+    A real forward pass of one image in which every convolution and linear layer puts out "most so far, plus one" and
+    every other layer that would change a value hands it on. Residual sums of scaled branches are not counted by this
+    trick.
+    """
+    shadow = copy.deepcopy(model).eval().float()
+
+    def plus_one(layer, inputs, out):
+        return torch.full_like(out, float(inputs[0].max()) + 1)
+
+    def unchanged(layer, inputs, out):
+        return torch.full_like(out, float(inputs[0].max()))
+
+    for layer in shadow.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(plus_one)
+        elif not list(layer.children()) and not isinstance(layer, nn.Flatten):
+            layer.register_forward_hook(unchanged)
+    with torch.no_grad():
+        return round(float(shadow(torch.zeros(1, 3, *_pair(size))).max()))
+
+
+def receptive_field(model: nn.Module, stage: str, size: int = 224) -> tuple[int, int]:
+    """Network and stage name -> height and width in pixels of the part of the image that one unit of the stage can
+    see.
+
+    Measured, not derived: with all weights positive and averages in place of maxima nothing cancels, so the pixels
+    with a gradient are exactly those that can matter. ``size`` must be larger than the answer, or ValueError says so.
+    """
+    shadow = copy.deepcopy(model).eval().double()
+    for name, layer in list(shadow.named_modules()):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            nn.init.ones_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.MaxPool2d):
+            _replace(shadow, name, nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode))
+        elif isinstance(layer, nn.LocalResponseNorm):
+            _replace(shadow, name, nn.Identity())
+    named = stage_modules(shadow)
+    if stage not in named:
+        raise ValueError(f"no stage {stage!r}; this network has {', '.join(named)}")
+    image = torch.ones(1, 3, size, size, dtype=torch.float64, requires_grad=True)
+    seen = {}
+    handle = named[stage].register_forward_hook(lambda layer, inputs, out: seen.update(out=out))
+    shadow(image)
+    handle.remove()
+    out = seen["out"]
+    centre = out[0, 0, out.shape[2] // 2, out.shape[3] // 2]
+    touched = torch.autograd.grad(centre, image)[0][0].sum(0) != 0
+    rows, columns = touched.any(1).nonzero().flatten(), touched.any(0).nonzero().flatten()
+    if rows[0] == 0 or columns[0] == 0 or rows[-1] == size - 1 or columns[-1] == size - 1:
+        raise ValueError(
+            f"the receptive field of {stage} reaches the border of a {size} x {size} image: ask with a larger size"
+        )
+    return int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1)
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Mean and standard deviation over repeats, in seconds."""
+
+    mean: float
+    deviation: float
+
+
+def seconds(work: Callable[[], object], *, repeats: int = 10, burn_in: int = 3, device: str = "cpu") -> Seconds:
+    """A function without arguments -> Seconds over ``repeats`` calls, after ``burn_in`` calls that are not counted."""
+    wait = torch.cuda.synchronize if str(device).startswith("cuda") else (lambda: None)
+    for _ in range(burn_in):
+        work()
+    times = []
+    for _ in range(repeats):
+        wait()
+        start = time.perf_counter()
+        work()
+        wait()
+        times.append(time.perf_counter() - start)
+    return Seconds(statistics.mean(times), statistics.stdev(times) if repeats > 1 else 0.0)
+
+
+def activation_volumes(model: nn.Module, size: int | tuple[int, int] = 224) -> dict[str, int]:
+    """Network -> numbers that each stage hands on for one image: channels x height x width."""
+    return {row.name: _product(row.shape) for row in stages(model, size)}
+
+
+def gradient_norms(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> dict[str, float]:
+    """Network and a function from it to a scalar loss -> the size of the gradient in each stage: root mean square
+    over its weights.
+    """
+    model.zero_grad(set_to_none=True)
+    loss(model).backward()
+    norms = {}
+    for name, stage in stage_modules(model).items():
+        grads = [p.grad.flatten() for p in stage.parameters() if p.grad is not None and p.ndim > 1]
+        if grads:
+            norms[name] = float(torch.cat(grads).pow(2).mean().sqrt())
+    model.zero_grad(set_to_none=True)
+    return norms
+
+
+def _pair(size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def _product(shape) -> int:
+    total = 1
+    for side in shape:
+        total *= side
+    return total
+
+
+def _macs(layer: nn.Module, out: Tensor) -> int:
+    if isinstance(layer, nn.Conv2d):
+        return layer.weight[0].numel() * _product(out.shape[1:])
+    if isinstance(layer, nn.Linear):
+        return layer.weight.numel()
+    return 0
+
+
+def _run_meta(model: nn.Module, size) -> Iterator[tuple[nn.Module, Tensor]]:
+    """Every (layer, output) of one forward pass in order, on the meta device, the network itself untouched."""
+    calls = []
+    with _meta_copy(model) as (shadow, original):
+        for layer in shadow.modules():
+            layer.register_forward_hook(lambda layer, inputs, out: calls.append((original[layer], out)))
+        shadow(torch.empty(1, 3, *_pair(size), device="meta"))
+    yield from ((layer, out) for layer, out in calls if isinstance(out, Tensor))
+
+
+@contextmanager
+def _meta_copy(model: nn.Module):
+    # deep-copying real weights only to drop them would double the memory of a large network
+    memo = {id(t): torch.empty_like(t, device="meta") for t in [*model.parameters(), *model.buffers()]}
+    memo = {key: nn.Parameter(t, requires_grad=False) if t.is_floating_point() else t for key, t in memo.items()}
+    shadow = copy.deepcopy(model, memo).eval()
+    yield shadow, dict(zip(shadow.modules(), model.modules(), strict=True))
+
+
+def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, layer)
