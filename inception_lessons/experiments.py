@@ -192,8 +192,8 @@ def _trained(
         "naive, equal steps": {"naive": True, "width": 0.25},
         "naive, equal multiply-adds": {"naive": True, "width": 0.12},
     },
-    rates=(0.01, 0.03, 0.1, 0.2),
-    recipe=Recipe(steps=250),
+    rates=(0.0005, 0.001, 0.002, 0.005, 0.01),
+    recipe=Recipe(steps=250, optimizer="adamw"),
 )
 def n1(arm, recipe, seed, images, final, watch=None):
     torch.manual_seed(seed)
@@ -222,7 +222,7 @@ def _(arms):
     threshold="train-test gap in accuracy, fully connected minus average pooling, 1,500 training images: interval "
     "above +0.03 holds, above 0 in part",
     arms={"average pooling": {"dense": False}, "fully connected": {"dense": True}},
-    rates=(0.01, 0.03, 0.1, 0.2),
+    rates=(0.01, 0.03, 0.1, 0.2, 0.4),
     recipe=Recipe(steps=400),
 )
 def n2(arm, recipe, seed, images, final, watch=None):
@@ -471,6 +471,8 @@ def run(id: str, *, seeds: int = 5, workers: int | None = None, out: Path | None
                 for rate in of.rates
             }
             best[arm] = max(of.rates, key=lambda rate, score=score: sum(score[rate]))
+            if best[arm] in (of.rates[0], of.rates[-1]) and len(of.rates) > 1:
+                print(f"{id}: {arm} is best at {best[arm]:g}, the edge of the sweep {list(of.rates)}: widen it")
         tasks = [(id, arm, best[arm], seed, True) for arm in of.arms for seed in range(seeds)]
         runs = _all(pool, tasks, f"{id}: seeds", progress)
     verdict = of.verdict(runs)

@@ -54,8 +54,8 @@ def ablate(model: nn.Module, stage: str, branch: str, images: Tensor) -> Iterato
     modules = branch_modules(model, stage)
     if branch not in modules:
         raise ValueError(f"no branch {branch!r} in {stage}; it has {', '.join(modules)}")
-    mean = branches(model, images, stage)[branch].mean(0, keepdim=True)
-    handle = modules[branch].register_forward_hook(lambda layer, inputs, out: mean.expand_as(out))
+    mean = branches(model, images, stage)[branch].mean(0, keepdim=True).to(next(model.parameters()).device)
+    handle = modules[branch].register_forward_hook(lambda layer, inputs, out: mean.to(out).expand_as(out))
     try:
         yield model
     finally:
@@ -105,15 +105,16 @@ def filters(model: nn.Module) -> Tensor:
 def _record(model: nn.Module, images: Tensor, modules: dict[str, nn.Module]) -> dict[str, Tensor]:
     seen: dict[str, Tensor] = {}
     handles = [
-        module.register_forward_hook(lambda layer, inputs, out, name=name: seen.update({name: out.detach()}))
+        module.register_forward_hook(lambda layer, inputs, out, name=name: seen.update({name: out.detach().clone()}))
         for name, module in modules.items()
     ]
-    was_training = model.training
+    was_training = [(module, module.training) for module in model.modules()]  # a frozen part may differ from the whole
     model.eval()
     try:
         model(images.to(next(model.parameters()).device))
     finally:
-        model.train(was_training)
+        for module, mode in was_training:
+            module.training = mode
         for handle in handles:
             handle.remove()
     return {name: seen[name].cpu() for name in modules}

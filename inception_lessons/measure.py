@@ -25,8 +25,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of a stage table: its name, output shape without the batch, parameters and multiply-adds for one image.
-    """
+    """One row of a stage table: its name, output shape without the batch, parameters, multiply-adds for one image."""
 
     name: str
     shape: tuple[int, ...]
@@ -81,7 +80,7 @@ def depth(model: nn.Module, size: int | tuple[int, int] = 224) -> int:
     every other layer that would change a value hands it on. Residual sums of scaled branches are not counted by this
     trick.
     """
-    shadow = copy.deepcopy(model).eval().float()
+    shadow = copy.deepcopy(model).cpu().eval().float()
 
     def plus_one(layer, inputs, out):
         return torch.full_like(out, float(inputs[0].max()) + 1)
@@ -105,8 +104,8 @@ def receptive_field(model: nn.Module, stage: str, size: int = 224) -> tuple[int,
     Measured, not derived: with all weights positive and averages in place of maxima nothing cancels, so the pixels
     with a gradient are exactly those that can matter. ``size`` must be larger than the answer, or ValueError says so.
     """
-    shadow = copy.deepcopy(model).eval().double()
-    for name, layer in list(shadow.named_modules()):
+    shadow = copy.deepcopy(model).cpu().eval().double()
+    for name, layer in list(shadow.named_modules(remove_duplicate=False)):  # one pool may stand in two places
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
             if layer.bias is not None:
@@ -128,7 +127,7 @@ def receptive_field(model: nn.Module, stage: str, size: int = 224) -> tuple[int,
     shadow(image)
     handle.remove()
     out = seen["out"]
-    centre = out[0, 0, out.shape[2] // 2, out.shape[3] // 2]
+    centre = out[0, :, out.shape[2] // 2, out.shape[3] // 2].sum()  # all channels: branches see different widths
     touched = torch.autograd.grad(centre, image)[0][0].sum(0) != 0
     rows, columns = touched.any(1).nonzero().flatten(), touched.any(0).nonzero().flatten()
     if rows[0] == 0 or columns[0] == 0 or rows[-1] == size - 1 or columns[-1] == size - 1:
@@ -214,7 +213,9 @@ def _run_meta(model: nn.Module, size) -> Iterator[tuple[nn.Module, Tensor]]:
 def _meta_copy(model: nn.Module):
     # deep-copying real weights only to drop them would double the memory of a large network
     memo = {id(t): torch.empty_like(t, device="meta") for t in [*model.parameters(), *model.buffers()]}
-    memo = {key: nn.Parameter(t, requires_grad=False) if t.is_floating_point() else t for key, t in memo.items()}
+    memo = {
+        key: nn.Parameter(t.float(), requires_grad=False) if t.is_floating_point() else t for key, t in memo.items()
+    }
     shadow = copy.deepcopy(model, memo).eval()
     yield shadow, dict(zip(shadow.modules(), model.modules(), strict=True))
 

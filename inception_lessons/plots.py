@@ -147,9 +147,11 @@ def losses(
     """
     figure, ax = canvas(size=(8.0, 3.4))
     for i, (name, curves) in enumerate(runs.items()):
+        if not curves:  # every run of this arm diverged: its colour and line style stay its own
+            continue
         length = min(map(len, curves))
         x = [every * (k + 1) for k in range(length)]
-        stack = torch.tensor([list(curve[:length]) for curve in curves])
+        stack = torch.tensor([list(curve[:length]) for curve in curves], dtype=torch.float64)
         ax.fill_between(x, stack.amin(0), stack.amax(0), color=PALETTE[i], alpha=0.18, linewidth=0)
         ax.plot(
             x,
@@ -174,6 +176,8 @@ def losses(
     ax.set(xlabel="step", ylabel="training loss (nats)", title=title, ylim=(0, None))
     if steps:
         ax.set_xlim(0, steps)
+    if chance is not None:
+        ax.set_ylim(0, max(ax.get_ylim()[1], 1.12 * chance))
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="upper right", bbox_to_anchor=(1, 0.93))
     names = " and ".join(runs) or "this run"
@@ -190,8 +194,8 @@ class LiveLoss:
     """Pass as ``watch`` to ``train.fit``: the loss so far, redrawn about once a second, over the band of stored runs
     if one is given.
 
-    ``band`` is what ``losses`` takes as ``runs``, ``every`` its spacing. One picture is shown and updated, so that
-    the notebook keeps the last one.
+    ``band``, ``every`` and ``chance`` are what ``losses`` takes as ``runs``, ``every`` and ``chance``. One picture is
+    shown and updated, so that the notebook keeps the last one.
     """
 
     def __init__(
@@ -199,11 +203,13 @@ class LiveLoss:
         band: Mapping[str, Sequence[Sequence[float]]] | None = None,
         *,
         every: int = 1,
-        title="Training loss",
+        title: str = "Training loss",
+        chance: float | None = None,
         seconds: float = 1.0,
     ):
-        self.band, self.every, self.title, self.seconds = dict(band or {}), every, title, seconds
-        self.handle, self.drawn = None, -math.inf
+        self.band, self.every, self.title = dict(band or {}), every, title
+        self.chance, self.seconds = chance, seconds
+        self.handle, self.shown, self.drawn = None, False, -math.inf
 
     def __call__(self, history) -> None:
         if not history.finished and time.monotonic() - self.drawn < self.seconds:
@@ -211,17 +217,18 @@ class LiveLoss:
         chart = losses(
             self.band,
             every=self.every,
-            live=history.smoothed(10),
+            live=history.smoothed(),
             steps=history.recipe.steps,
+            chance=self.chance,
             title=self.title if not history.stopped else f"{self.title}: stopped, not a number any more",
-            alt=f"{self.title} in nats of the running training, a black line over the band of stored runs; it ends "
-            f"at step {len(history.loss)}.",
+            alt=f"{self.title}: loss in nats of the running training, a black line"
+            f"{' over the band of stored runs' if self.band else ''}, up to step {len(history.loss)}.",
         )
-        if self.handle is None:
+        if not self.shown:
             from IPython.display import display
 
-            self.handle = display(chart, display_id=True)
-        else:
+            self.handle, self.shown = display(chart, display_id=True), True
+        elif self.handle is not None:  # None outside a notebook: there display printed a line, once is enough
             self.handle.update(chart)
         self.drawn = time.monotonic()
 

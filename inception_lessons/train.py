@@ -91,8 +91,8 @@ class Recipe:
 @dataclass
 class History:
     """What happened in a run: ``loss`` by step (nats, mean over the batch, auxiliary losses left out), ``validation``
-    as rows of (step, loss, accuracy), ``seconds`` of training without validation, and ``stopped``: a sentence if
-    the run ended early, else None.
+    as rows of (step, loss, accuracy), ``seconds`` of training without validation and drawing, and ``stopped``: a
+    sentence if the run ended early, else None.
     """
 
     recipe: Recipe
@@ -104,8 +104,7 @@ class History:
     finished: bool = False
 
     def smoothed(self, window: int = 20) -> list[float]:
-        """Loss by step, each the mean of the last ``window`` steps up to it: single batches are too noisy to compare.
-        """
+        """Loss by step, each the mean of the last ``window`` steps: single batches are too noisy to compare."""
         sums = [0.0]
         for value in self.loss:
             sums.append(sums[-1] + value)
@@ -223,18 +222,16 @@ def fit(
                         f"the loss stopped being a number at step {len(history.loss) + 1}: training has diverged. "
                         f"A learning rate below {recipe.lr:g}, batch norm or He's starting weights may help."
                     )
+            history.seconds += time.perf_counter() - start
             if validate and not history.stopped:
-                history.seconds += time.perf_counter() - start
                 scores = evaluate(model, validation, device=device)
                 history.validation.append((step + 1, scores.loss, scores.accuracy))
-                model.train()
-                start = time.perf_counter()
             bar.update()
             if watch is not None:
                 watch(history)
+            start = time.perf_counter()
             if last or history.stopped:
                 break
-        history.seconds += time.perf_counter() - start
         if history.loss:
             bar.set_postfix_str(f"loss {history.smoothed()[-1]:.3f}" if not history.stopped else "diverged")
     history.finished = True

@@ -85,8 +85,11 @@ def load(name: str | Path) -> tuple[nn.Module, dict]:
         raise ValueError(
             f"{path.name} does not say which of {', '.join(NETWORKS)} it belongs to: not a checkpoint of this course"
         )
-    model = NETWORKS[about["network"]].laptop(**about["settings"])
-    model.load_state_dict(state)
+    try:
+        model = NETWORKS[about["network"]].laptop(**about["settings"])
+        model.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path.name} does not fit the network and settings that it names ({error})") from error
     return model.eval(), about
 
 
@@ -143,6 +146,8 @@ def _torchvision_key(key: str) -> str:
         return f"{_HEADS[stage]}.{_LAYERS[ours]}{rest[len(ours) :]}"
     if rest.startswith("branches."):
         rest = rest.removeprefix("branches.")
-        ours = next(name for name in _BRANCHES if rest.startswith(name + "."))
+        ours = next((name for name in _BRANCHES if rest.startswith(name + ".")), None)
+        if ours is None:
+            raise ValueError(f"{key} has no place in torchvision's network, whose modules are Inception's")
         rest = _BRANCHES[ours] + rest[len(ours) :]
     return f"{googlenet.NAMES[stage][1]}.{rest.replace('norm.', 'bn.')}"

@@ -29,6 +29,8 @@ def show(draw: Callable[..., plots.Chart], controls: Mapping[str, object]) -> No
 
     display(ipywidgets.VBox(list(controls.values())))
     handle = display(chart(), display_id=True)
+    if handle is None:  # outside a notebook: there is no picture to replace
+        return
     for control in controls.values():
         control.observe(lambda change: handle.update(chart()), "value")
 
