@@ -41,7 +41,7 @@ notebooks:
 
 bench:
 	@$(setup) --extras tests
-	@$(inside) tests/bench.py
+	@$(inside) tests/bench.py --lessons $(ARGS)
 
 lint:
 	@$(setup) --extras tests

@@ -23,7 +23,7 @@ def _experiments(arguments: list[str]) -> int:
 
 
 def _checkpoint(arguments: list[str]) -> int:
-    """Train the network whose weights ship with the course: ``checkpoint [--out FILE] [--seed 0] [--steps 3000]``."""
+    """Train the network whose weights ship with the course: ``checkpoint [--out FILE] [--seed 0] [--steps 2000]``."""
     import argparse
     import time
 
@@ -34,7 +34,7 @@ def _checkpoint(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m inception_lessons checkpoint", description=_checkpoint.__doc__)
     parser.add_argument("--out", default=None, help="safetensors file (default: data/googlenet.safetensors)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2000)
     chosen = parser.parse_args(arguments)
 
     images, settings = data.digits_in_the_wild(), {"norm": "bn", "width": 0.375}

@@ -38,6 +38,7 @@ class NIN(nn.Module):
         init: str = "he",
     ):
         super().__init__()
+        layers.check_size(num_classes, width)
         if norm not in ("none", "bn"):
             raise ValueError(f"norm is 'none' or 'bn', not {norm!r}")
         unit = conv_bn if norm == "bn" else conv
@@ -66,7 +67,7 @@ class NIN(nn.Module):
         return cls(num_classes, **{"width": 0.2, **changes})
 
     def forward(self, x: Tensor) -> Tensor:
-        layers.check_images(x)
+        layers.check_images(x, 4)  # two pools
         for stage in self.stages.values():
             x = stage(x)
         return self.head(x)
@@ -83,6 +84,7 @@ class Plain(nn.Module):
         self, num_classes: int = 10, *, width: float = 1.0, norm: str = "bn", dropout: float = 0.4, init: str = "he"
     ):
         super().__init__()
+        layers.check_size(num_classes, width)
         if norm not in ("none", "bn"):
             raise ValueError(f"norm is 'none' or 'bn', not {norm!r}")
         unit = conv_bn if norm == "bn" else conv

@@ -58,7 +58,7 @@ def denormalize(images: Tensor) -> Tensor:
 
 def _to_batch(pixels: Tensor) -> Tensor:
     """(B, 3, H, W) uint8 -> float32, bit for bit `normalize(pixels / 255)`, in the same memory order."""
-    return pixels.to(torch.float32).div(255).sub_(0.5).div_(0.5)  # div copies: what came in stays as it was
+    return pixels.to(torch.float32, copy=True).div_(255).sub_(0.5).div_(0.5)  # copy: what came in stays as it was
 
 
 def _whole(value, name: str, least: int) -> int:
@@ -100,11 +100,11 @@ class Augment:
             raise ValueError(f"crop {self.crop} must be less than the side of the images, which are {height} x {width}")
         shift = torch.randint(0, 2 * self.crop + 1, (count, 2), generator=generator) - self.crop
         mirrored = torch.rand(count, generator=generator) < (0.5 if self.flip else 0.0)
-        shift, mirrored = shift.to(images.device), mirrored.to(images.device)
-        rows = _reflect(torch.arange(height, device=images.device) + shift[:, :1], height)
-        columns = _reflect(torch.arange(width, device=images.device) + shift[:, 1:], width)
+        shift, mirrored = shift.to(images.device, torch.int32), mirrored.to(images.device)  # 32 bits gather faster
+        rows = _reflect(torch.arange(height, dtype=torch.int32, device=images.device) + shift[:, :1], height)
+        columns = _reflect(torch.arange(width, dtype=torch.int32, device=images.device) + shift[:, 1:], width)
         columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-        first = torch.arange(count, device=images.device)[:, None] * height
+        first = torch.arange(count, dtype=torch.int32, device=images.device)[:, None] * height
         where = ((first + rows)[:, :, None] * width + columns[:, None, :]).flatten()
         last = images.permute(0, 2, 3, 1).reshape(-1, channels)
         return last.index_select(0, where).view(count, height, width, channels).permute(0, 3, 1, 2)

@@ -192,7 +192,7 @@ def _trained(
         "naive, equal steps": {"naive": True, "width": 0.25},
         "naive, equal multiply-adds": {"naive": True, "width": 0.12},
     },
-    rates=(0.0005, 0.001, 0.002, 0.005, 0.01),
+    rates=(0.001, 0.002, 0.005, 0.01),
     recipe=Recipe(steps=250, optimizer="adamw"),
 )
 def n1(arm, recipe, seed, images, final, watch=None):
@@ -364,7 +364,7 @@ def _(arms):
     "ratio above 0.405); share of steps saved "
     "to a loss of 1.0 above 0.1; train-test gap smaller by 0.01. All three hold: holds; some: in part",
     arms={"no auxiliary classifiers": {"aux": False}, "auxiliary classifiers": {"aux": True}},
-    rates=(0.0005, 0.001, 0.002, 0.004),
+    rates=(0.001, 0.002, 0.004),
     recipe=Recipe(steps=300, optimizer="adamw"),
 )
 def v1e(arm, recipe, seed, images, final, watch=None):
@@ -431,9 +431,7 @@ def _images():
 
 
 def run_one(id: str, arm: str, *, rate: float | None = None, seed: int = 0, final: bool = False, watch=None) -> dict:
-    """One run of one arm, here and now: what the lessons repeat live. ``rate`` defaults to the arm's stored best,
-    else the sweep's first.
-    """
+    """One run of one arm, here and now: what the lessons repeat live. ``rate`` defaults to the arm's stored best."""
     of = find(id)
     if arm not in of.arms:
         raise ValueError(f"{id} has no arm {arm!r}; it has {', '.join(of.arms)}")
@@ -515,6 +513,8 @@ def results(id: str, folder: Path | None = None) -> dict:
         raise ValueError(
             f"{path.name} is damaged ({error}): run python -m inception_lessons experiments {id}"
         ) from error
+    if not isinstance(found, dict) or "runs" not in found:
+        raise ValueError(f"{path.name} is damaged (no runs in it): run python -m inception_lessons experiments {id}")
     if found.get("settings_hash") != of.settings_hash():
         raise ValueError(
             f"{path.name} was made under other settings than {id} has now: run python -m inception_lessons "
@@ -624,6 +624,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--workers", type=int, help="processes of one thread each (default: one a core)")
     parser.add_argument("--out", type=Path, help="folder for the results files (default: data/results)")
     chosen = parser.parse_args(arguments)
+    for id in chosen.ids:
+        find(id)  # all names first: a slip in the last one should not cost an hour
     for id in chosen.ids:
         path = run(id, seeds=chosen.seeds, workers=chosen.workers, out=chosen.out and chosen.out / f"{id}.json")
         found = json.loads(path.read_text())

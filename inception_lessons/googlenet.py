@@ -182,7 +182,8 @@ class GoogLeNet(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(next(reversed(widths.values())), num_classes),
         )
-        grid = 14 if stem == "full" else 8
+        # below this the last pool would have less than two rows to work on
+        grid, self.smallest = (14, 31) if stem == "full" else (8, 7)
         settings = {"width": width, "unit": unit, "dropout": aux_dropout, "pool": aux_pool}
         self.aux = nn.ModuleDict(
             {
@@ -201,14 +202,14 @@ class GoogLeNet(nn.Module):
         return cls(num_classes, **{"width": 0.25, "blocks": (1, 2, 1), "stem": "small", **changes})
 
     def forward(self, x: Tensor) -> Tensor:
-        layers.check_images(x)
+        layers.check_images(x, self.smallest)
         for stage in self.stages.values():
             x = stage(x)
         return self.head(x)
 
     def forward_with_aux(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(N, 3, H, W) -> logits, and the auxiliary logits by the stage that feeds them: ``{"4a": ..., "4d": ...}``."""
-        layers.check_images(x)
+        layers.check_images(x, self.smallest)
         logits = {}
         for name, stage in self.stages.items():
             x = stage(x)
@@ -218,10 +219,7 @@ class GoogLeNet(nn.Module):
 
 
 def _check(num_classes, width, blocks, stem, norm, kernel5, pool4, aux_pool):
-    if not (isinstance(num_classes, int) and num_classes > 0):
-        raise ValueError(f"num_classes is a whole number of at least 1, not {num_classes!r}")
-    if not width > 0:
-        raise ValueError(f"width is a number above 0 (1 is the paper's), not {width!r}")
+    layers.check_size(num_classes, width)
     if len(blocks) != 3 or not all(0 <= count <= most for count, most in zip(blocks, (2, 5, 2), strict=True)):
         raise ValueError(f"blocks says how many modules of groups 3, 4, 5 to keep, at most (2, 5, 2), not {blocks!r}")
     for name, value, choices in (

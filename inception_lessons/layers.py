@@ -111,6 +111,14 @@ def initialize(model: nn.Module, init: str, heads: Iterable[nn.Linear] = ()) -> 
         nn.init.normal_(head.weight, std=0.01)
 
 
+def check_size(num_classes: int, width: float) -> None:
+    """Raise ValueError unless a network can have so many classes and be so wide."""
+    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
+        raise ValueError(f"num_classes is a whole number of at least 1, not {num_classes!r}")
+    if not isinstance(width, int | float) or not width > 0:
+        raise ValueError(f"width is a number above 0 (1 is the paper's), not {width!r}")
+
+
 def check_images(x: Tensor, smallest: int = 1) -> None:
     """Raise ValueError unless ``x`` is a batch ``(N, 3, H, W)`` of floating-point pictures of at least ``smallest``
     pixels.

@@ -127,6 +127,8 @@ def receptive_field(model: nn.Module, stage: str, size: int = 224) -> tuple[int,
     shadow(image)
     handle.remove()
     out = seen["out"]
+    if out.ndim != 4:
+        raise ValueError(f"{stage} puts out no grid of positions: its units see the whole image")
     centre = out[0, :, out.shape[2] // 2, out.shape[3] // 2].sum()  # all channels: branches see different widths
     touched = torch.autograd.grad(centre, image)[0][0].sum(0) != 0
     rows, columns = touched.any(1).nonzero().flatten(), touched.any(0).nonzero().flatten()

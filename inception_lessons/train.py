@@ -177,10 +177,10 @@ def fit(
     """
     recipe = recipe or Recipe()
     device = device or globals()["device"]()
-    labels = getattr(train, "labels", None)
-    if labels is not None and len(labels) < recipe.batch_size:
+    known = getattr(train, "labels", None)
+    if known is not None and len(known) < recipe.batch_size:
         raise ValueError(
-            f"a batch of {recipe.batch_size} needs at least as many training examples; this set has {len(labels)}"
+            f"a batch of {recipe.batch_size} needs at least as many training examples; this set has {len(known)}"
         )
     model.to(device, memory_format=torch.channels_last).train()
     optimizer, history = recipe.build(model), History(recipe, seed)
@@ -195,10 +195,8 @@ def fit(
                 group["lr"] = recipe.rate(step)
             with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                 logits, aux = model.forward_with_aux(images) if heads else (model(images), {})
-            if step == 0 and int(labels.max()) >= logits.shape[1]:
-                raise ValueError(
-                    f"the network has {logits.shape[1]} outputs, but label {int(labels.max())} came: pass num_classes"
-                )
+            if step == 0:
+                _check_classes(logits.shape[1], labels if known is None else known)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
             total = loss
             for extra in aux.values():
@@ -245,6 +243,8 @@ def fit(
 def predict(model: nn.Module, split, *, batch_size: int = 500, device: str | None = None) -> tuple[Tensor, Tensor]:
     """Network and split -> logits (N, K) and labels (N,) on the CPU, in stored order, in evaluation mode."""
     rows = list(_outputs(model, split, batch_size, device))
+    if not rows:
+        raise ValueError("this split has no examples to predict")
     return torch.cat([logits.cpu() for logits, _ in rows]), torch.cat([labels.cpu() for _, labels in rows])
 
 
@@ -261,6 +261,12 @@ def evaluate(model: nn.Module, split, *, batch_size: int = 500, device: str | No
     if count == 0:
         raise ValueError("this split has no examples to evaluate on")
     return Scores(float(loss) / count, float(correct) / count, count)
+
+
+def _check_classes(outputs: int, labels: Tensor) -> None:
+    """Torch would answer a label that is too large with an IndexError on a CPU and a dead process on a GPU."""
+    if int(labels.max()) >= outputs:
+        raise ValueError(f"the network has {outputs} outputs, but label {int(labels.max())} came: pass num_classes")
 
 
 def _outputs(model: nn.Module, split, batch_size: int, device: str | None) -> Iterator[tuple[Tensor, Tensor]]:

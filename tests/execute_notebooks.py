@@ -8,6 +8,7 @@ Nothing in a stored output is typed by hand. What depends on the run or the mach
 """
 
 import argparse
+import base64
 import dataclasses
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ import nbformat
 from notebook_rules import all_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
+README_PICTURE = (ROOT / "notebooks" / "00_start_here.ipynb", ROOT / "data" / "readme.png")
 SANITIZE = Path(__file__).with_name("nbval_sanitize.cfg")
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 TRANSIENT_CELL = ("execution", "ExecuteTime", "collapsed", "scrolled", "trusted")
@@ -212,7 +214,18 @@ def execute(path: Path, *, timeout: float = 300, check: bool = False) -> Report:
     nbformat.validate(notebook)
     if not check:
         write(notebook, path)
+        if path == README_PICTURE[0]:
+            README_PICTURE[1].write_bytes(first_picture(notebook))
     return Report(seconds, peak_mb(), changes(before, notebook))
+
+
+def first_picture(notebook: nbformat.NotebookNode) -> bytes:
+    """The first PNG stored in a notebook: the picture that the README shows is lesson 00's."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                return base64.b64decode(output.data["image/png"])
+    raise NotebookFailed("there is no picture in this notebook for the README to show")
 
 
 def peak_mb() -> float | None:

@@ -90,7 +90,9 @@ def difference(ours: dict, theirs: dict) -> float:
     return max(float((ours[k] - theirs[k]).abs().max() / theirs[k].abs().max()) for k in ours)
 
 
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.float64, 1e-10)], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    ("dtype", "bound"), [(torch.float32, 1e-4), (torch.float64, 1e-10)], ids=["float32", "float64"]
+)
 @pytest.mark.parametrize(("batch", "size"), [(2, 224), (1, 231)])
 def test_logits_equal_torchvisions(theirs, dtype, bound, batch, size):
     model = ours(theirs.state_dict(), dtype)
@@ -134,7 +136,7 @@ def test_training_mode_equals_torchvisions(theirs):
     [
         ("inception3b.branch1.conv.weight", "inception3b.branch2.0.conv.weight", {"main", "4a", "4d"}),
         ("inception4c.branch1.conv.weight", "inception4c.branch2.0.conv.weight", {"main", "4d"}),
-        ("inception5b.branch2.0.bn.running_mean", "inception5a.branch4.1.bn.running_mean", set()),
+        ("inception5a.branch3.1.bn.running_mean", "inception5a.branch4.1.bn.running_mean", {"main"}),
         ("inception4b.branch3.1.bn.running_var", "inception4b.branch4.1.bn.running_var", {"main", "4d"}),
         ("aux1.fc1.weight", "aux2.fc1.weight", {"4a", "4d"}),
     ],
@@ -142,12 +144,7 @@ def test_training_mode_equals_torchvisions(theirs):
 def test_two_swapped_layers_are_noticed(theirs, one, other, seen_by):
     """Shapes would not tell: the comparison of outputs must, and exactly where the layers lie."""
     state = dict(theirs.state_dict())
-    if not seen_by:
-        assert state[one].shape != state[other].shape
-        state[one], state[other] = state[other], state[one]
-        with pytest.raises(ValueError, match=r"5a.branches.pool.1.norm.running_mean is \(128,\)"):
-            ours(state)
-        return
+    assert state[one].shape == state[other].shape
     state[one], state[other] = state[other], state[one]
     torch.manual_seed(1)
     x = torch.randn(2, 3, 224, 224, dtype=torch.float64)
@@ -160,7 +157,9 @@ def test_names_lead_to_torchvisions_stages(theirs):
     """Each stage hands on the same under both names."""
     model, x, seen = ours(theirs.state_dict()), torch.randn(1, 3, 64, 64, dtype=torch.float64), {}
     handles = [
-        theirs.get_submodule(name).register_forward_hook(lambda layer, inputs, out, stage=stage: seen.update({stage: out}))
+        theirs.get_submodule(name).register_forward_hook(
+            lambda layer, inputs, out, stage=stage: seen.update({stage: out})
+        )
         for stage, (_, name) in NAMES.items()
     ]
     with torch.no_grad():

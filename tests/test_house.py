@@ -1,0 +1,219 @@
+"""The house rules that a machine can hold: who imports whom, nothing at import, docstrings, no pickle, no prints."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "inception_lessons"
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+_networks = {"baselines", "googlenet", "bn_inception", "inception_v3", "inception_v4", "inception_resnet"}
+_stages = {"data", "train", "measure", "look"}
+# What each module may import from the package, at its top or inside a function. A module that is not here needs a row.
+MAY_IMPORT = {
+    "__init__": set(),
+    "layers": set(),
+    "batch_norm": set(),
+    "baselines": {"layers"},
+    "googlenet": {"layers"},
+    "bn_inception": {"layers"},
+    "inception_v3": {"layers"},
+    "inception_v4": {"layers"},
+    "inception_resnet": {"layers", "inception_v4"},
+    "data": set(),
+    "train": set(),
+    "measure": set(),
+    "look": set(),
+    "weights": _networks,
+    "plots": set(),
+    "widgets": {"look", "measure", "plots"},
+    "experiments": {"layers", "batch_norm", "weights", "plots"} | _networks | _stages,
+    "checks": {"layers", "batch_norm", "train"} | _networks,
+}
+# Slow to load, or a choice that belongs to the learner's session: wanted inside functions only.
+LATE = (
+    "matplotlib", "matplotlib.pyplot", "torchvision", "timm", "pandas", "mlxtend", "skimage", "scipy", "pooch", "PIL",
+    "IPython.display", "ipywidgets", "torchinfo",
+)  # fmt: skip
+PRINTS = {  # where a print is meant: module, function (None: anywhere in it)
+    ("__main__", None),
+    ("experiments", "main"),
+    ("experiments", "run"),
+    ("data", "_download"),
+}
+RUNS_WHAT_IT_LOADS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+SYSTEM_FILES = {"/proc/cpuinfo"}  # the same on every machine that has it
+
+
+def parsed(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Names of the package's own modules that a tree imports, however it writes it."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = f"{'inception_lessons.' if node.level else ''}{node.module or ''}".rstrip(".")
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("inception_lessons.")}
+    return found
+
+
+def functions_around(tree: ast.Module, wanted) -> list[tuple[str | None, int]]:
+    """(outermost function, line) of every node that ``wanted`` accepts."""
+    found = []
+    for top in tree.body:
+        name = top.name if isinstance(top, ast.FunctionDef | ast.ClassDef) else None
+        found += [(name, node.lineno) for node in ast.walk(top) if wanted(node)]
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_arrows(module):
+    if module == "__main__":
+        return
+    assert module in MAY_IMPORT, f"{module}.py is new: say in this test what it may import"
+    extra = imported(parsed(module)) - MAY_IMPORT[module]
+    assert not extra, f"{module} may not import {', '.join(sorted(extra))}"
+
+
+def test_arrows_are_seen_however_they_are_written():
+    text = """
+import inception_lessons.data
+from inception_lessons import train as t
+from inception_lessons.look import activations
+from . import plots
+from .layers import conv
+def late():
+    from inception_lessons import widgets
+import torch.nn
+"""
+    assert imported(ast.parse(text)) == {"data", "train", "look", "plots", "layers", "widgets"}
+
+
+def test_import_does_no_work(tmp_path):
+    """In a fresh process that watches files, network and processes while each module is imported."""
+    program = """
+import importlib, json, random, sys
+import numpy, torch
+modules, late = json.loads(sys.argv[1])
+deeds = []
+def watch(event, args):
+    if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
+        deeds.append(f"opens {args[0]} for writing")
+    elif event.split(".")[0] in ("socket", "subprocess", "urllib", "shutil", "tempfile"):
+        deeds.append(event)
+    elif event in ("os.mkdir", "os.remove", "os.rename", "os.system", "os.exec", "os.fork", "os.posix_spawn"):
+        deeds.append(event)
+sys.addaudithook(watch)
+def state():
+    return {
+        "random": hash(random.getstate()), "numpy": hash(numpy.random.get_state()[1].tobytes()),
+        "torch": hash(torch.get_rng_state().numpy().tobytes()), "threads": torch.get_num_threads(),
+        "dtype": str(torch.get_default_dtype()), "gradients": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+found, before, loaded = {}, state(), set(sys.modules)
+for module in modules:
+    importlib.import_module(f"inception_lessons.{module}")
+    new = [name for name in late if name in sys.modules and name not in loaded]
+    after = state()
+    changed = [f"changes {key}" for key in after if after[key] != before[key]]
+    found[module] = [*deeds, *(f"loads {name}" for name in new), *changed]
+    loaded, before = set(sys.modules), after
+    deeds.clear()
+print(json.dumps(found))
+"""
+    modules = [name for name in MODULES if name != "__init__"]
+    found = subprocess.run(
+        [sys.executable, "-B", "-c", program, json.dumps([modules, LATE])],
+        cwd=tmp_path, env=_environment(tmp_path), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    seen = json.loads(found.stdout)  # a print at import would break this line, too
+    assert set(seen) == set(modules)
+    assert {module: deeds for module, deeds in seen.items() if deeds} == {}
+    assert not list(tmp_path.iterdir())
+
+
+def _environment(home: Path) -> dict[str, str]:
+    return os.environ | {"HOME": str(home), "PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_public_names_have_a_docstring(module):
+    tree = parsed(module)
+    assert _first_sentence(tree), f"{module}.py has no docstring"
+    missing = []
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        if any(isinstance(d, ast.Call) and getattr(d.func, "id", "") == "experiment" for d in node.decorator_list):
+            continue  # an Experiment from here on: its claim and threshold say what it is
+        if not _first_sentence(node):
+            missing.append(node.name)
+        if isinstance(node, ast.ClassDef):
+            missing += [
+                f"{node.name}.{method.name}"
+                for method in node.body
+                if isinstance(method, ast.FunctionDef)
+                and not method.name.startswith("_")
+                and method.name != "forward"  # the class's first line is its contract
+                and not _first_sentence(method)
+            ]
+    assert not missing, f"without a docstring: {', '.join(missing)}"
+
+
+def _first_sentence(node) -> bool:
+    return len((ast.get_docstring(node) or "").split("\n\n")[0].strip(" .")) >= 8
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_that_can_run_is_loaded(module):
+    unsafe = []
+    for node in ast.walk(parsed(module)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        unsafe += [f"{n} (line {node.lineno})" for n in names if n.split(".")[0] in RUNS_WHAT_IT_LOADS]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner, call = getattr(node.func.value, "id", ""), node.func.attr
+            given = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
+            if (owner, call) == ("torch", "load") and given.get("weights_only") is not True:
+                unsafe.append(f"torch.load without weights_only=True (line {node.lineno})")
+            if owner in ("np", "numpy") and call == "load" and given.get("allow_pickle"):
+                unsafe.append(f"np.load with allow_pickle (line {node.lineno})")
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("eval", "exec"):
+            unsafe.append(f"{node.func.id} (line {node.lineno})")
+    assert not unsafe, f"{module}: {', '.join(unsafe)}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_paths_of_one_machine(module):
+    def absolute(node):
+        text = getattr(node, "value", None) if isinstance(node, ast.Constant) else None
+        if not isinstance(text, str) or text in SYSTEM_FILES:
+            return False
+        return text.startswith(("/", "~/", "file:")) and text.strip("/~") != "" or text[1:3] in (":\\", ":/")
+
+    found = functions_around(parsed(module), absolute)
+    assert not found, f"{module}: absolute paths in (function, line) {found}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_prints(module):
+    def is_print(node):
+        return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+
+    places = functions_around(parsed(module), is_print)
+    wrong = [(name, line) for name, line in places if not {(module, name), (module, None)} & PRINTS]
+    assert not wrong, f"{module} prints in (function, line) {wrong}: return it instead"

@@ -1,0 +1,337 @@
+"""What `inception_lessons.measure` says a network costs and sees, against torchinfo, arithmetic and other networks."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from inception_lessons import layers, measure
+from inception_lessons.baselines import NIN, Plain
+from inception_lessons.googlenet import GoogLeNet
+
+NETWORKS = {
+    "V1": lambda: GoogLeNet.laptop(norm="bn"),
+    "V1 lrn, heads": lambda: GoogLeNet.laptop(aux=True),
+    "NIN": NIN.laptop,
+    "Plain": Plain.laptop,
+}
+
+
+def staged(**stages) -> nn.Module:
+    """A little network with named stages."""
+
+    class Small(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stages = nn.ModuleDict(stages)
+
+        def forward(self, x):
+            for stage in self.stages.values():
+                x = stage(x)
+            return x
+
+    return Small()
+
+
+def state_of(model):
+    """All that counting must leave alone."""
+    return SimpleNamespace(
+        weights={k: (v.clone(), v.data_ptr(), v.device, v.dtype) for k, v in model.state_dict().items()},
+        trainable=[p.requires_grad for p in model.parameters()],
+        modes=[m.training for m in model.modules()],
+        hooks=[len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
+        kinds=[type(m) for m in model.modules()],
+    )
+
+
+def assert_same_state(before, after):
+    assert before.weights.keys() == after.weights.keys()
+    for key, (value, *place) in before.weights.items():
+        assert torch.equal(value, after.weights[key][0]) and place == list(after.weights[key][1:]), key
+    for part in ("trainable", "modes", "hooks", "kinds"):
+        assert getattr(before, part) == getattr(after, part), part
+
+
+# ------------------------------------------------------------------------------------------------------------- counting
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_count_equals_torchinfo(name):
+    import torchinfo
+
+    model = NETWORKS[name]()
+    found = torchinfo.summary(model, (1, 3, 32, 32), verbose=0)
+    cost = measure.count(model, 32)
+    assert cost.params == found.total_params
+    # torchinfo counts a bias as one more multiplication a unit and a norm's two numbers a channel: taken off again
+    extra = 0
+    for row in found.summary_list:
+        layer = row.module
+        if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+            extra += layer.out_channels * row.output_size[2] * row.output_size[3]
+        if isinstance(layer, nn.Linear):
+            extra += layer.out_features
+        if isinstance(layer, nn.BatchNorm2d):
+            extra += 2 * layer.num_features
+    if "heads" not in name:  # torchinfo adds what forward does not run by another rule
+        assert cost.macs == found.total_mult_adds - extra
+
+
+def test_count_by_hand():
+    """Rectangular kernel and picture, stride, groups, no bias, a linear layer: every factor is another number."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, (3, 5), stride=(2, 1), padding=(1, 2)),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 12, 3, padding=1, groups=4, bias=False),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(12 * 5 * 7, 6),
+    )
+    params = (3 * 8 * 15 + 8) + 16 + 12 * 2 * 9 + (420 * 6 + 6)
+    macs = 8 * 10 * 14 * (3 * 15) + 12 * 10 * 14 * (2 * 9) + 420 * 6
+    assert measure.count(model, (20, 14)) == measure.Cost(params, macs)
+
+
+def test_a_layer_that_runs_twice_is_paid_twice_and_learnt_once():
+    shared = nn.Conv2d(3, 3, 1, bias=False)
+    assert measure.count(nn.Sequential(shared, nn.ReLU(), shared), 4) == measure.Cost(9, 2 * 9 * 16)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_stages_add_up(name):
+    model = NETWORKS[name]()
+    rows, cost = measure.stages(model, 32), measure.count(model, 32)
+    heads = sum(p.numel() for p in getattr(model, "aux", nn.Module()).parameters())
+    assert sum(row.params for row in rows) + heads == cost.params
+    assert sum(row.macs for row in rows) == cost.macs
+    assert [row.name for row in rows] == [*model.stages, "head"]
+    assert ("heads" in name) == (heads > 0)
+
+
+def test_stage_shapes_are_those_of_a_real_pass():
+    model, shapes = GoogLeNet.laptop(norm="bn").eval(), {}
+    x = torch.zeros(1, 3, 40, 33)
+    for name, stage in model.stages.items():
+        x = stage(x)
+        shapes[name] = tuple(x.shape[1:])
+    assert {r.name: r.shape for r in measure.stages(model, (40, 33))} == shapes | {"head": (10,)}
+
+
+def test_stages_of_a_network_without_named_stages():
+    rows = measure.stages(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2)), 4)
+    assert rows == [
+        measure.Stage("0", (4, 2, 2), 112, 27 * 16),
+        measure.Stage("1", (16,), 0, 0),
+        measure.Stage("2", (2,), 34, 32),
+    ]
+
+
+def test_activation_volumes():
+    volumes = measure.activation_volumes(GoogLeNet.laptop(), 32)
+    assert volumes["conv1"] == 16 * 16 * 16 and volumes["3a"] == (16 + 32 + 8 + 8) * 16 * 16 and volumes["head"] == 10
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_counting_leaves_the_network_alone(dtype):
+    model = GoogLeNet.laptop(norm="bn", aux=True).to(dtype)
+    model.stages["3a"].eval().requires_grad_(False)
+    seen = []
+    model.stages["5a"].register_forward_hook(lambda *_: seen.append(1))
+    before = state_of(model)
+    measure.count(model, 32)
+    measure.stages(model, 32)
+    measure.activation_volumes(model, 32)
+    measure.depth(model, 32)
+    measure.receptive_field(model, "conv2", 64)
+    assert_same_state(before, state_of(model))
+    seen.clear()
+    model.eval()(torch.zeros(1, 3, 32, 32, dtype=dtype))
+    assert seen == [1]  # and it still runs, once
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_counts_do_not_depend_on_the_number_format(dtype):
+    """With biases: a convolution without one lets a mixture pass where nothing is computed."""
+    model = GoogLeNet.laptop()
+    want = measure.count(model, 32), measure.depth(model, 32), measure.receptive_field(model, "conv2", 64)
+    model.to(dtype)
+    assert (measure.count(model, 32), measure.depth(model, 32), measure.receptive_field(model, "conv2", 64)) == want
+
+
+def test_counting_draws_no_random_numbers():
+    model, before = GoogLeNet.laptop(), torch.get_rng_state()
+    measure.stages(model, 32)
+    measure.depth(model, 32)
+    measure.receptive_field(model, "conv1", 32)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_counting_runs_no_arithmetic():
+    """40 million weights and a picture of 4096 x 4096 would take minutes and gigabytes."""
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Conv2d(3, 4096, 3), nn.Conv2d(4096, 1024, 3))
+    start = time.perf_counter()
+    assert measure.count(model, 4096).macs == 27 * 4096 * 4094**2 + 9 * 4096 * 1024 * 4092**2
+    assert time.perf_counter() - start < 5
+
+
+# ---------------------------------------------------------------------------------------------------------------- depth
+
+
+def test_depth_is_the_longest_path():
+    conv = layers.conv
+    model = nn.Sequential(
+        conv(3, 4, 1),
+        layers.Concat(
+            short=nn.MaxPool2d(3, 1, 1),
+            long=nn.Sequential(
+                conv(4, 4, 1), layers.Concat(a=conv(4, 2, 1), b=nn.Sequential(conv(4, 2, 3), conv(2, 2, 3)))
+            ),
+            middle=conv(4, 4, 3),
+        ),
+        nn.BatchNorm2d(12),
+        nn.LocalResponseNorm(3),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(),
+        nn.Linear(12, 5),
+    )
+    assert measure.depth(model, 8) == 1 + 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "want"),
+    [
+        (lambda: nn.Sequential(nn.ReLU(), nn.Flatten()), 4, 0),
+        (lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sigmoid(), nn.Conv2d(4, 4, 1)), 4, 2),
+        (lambda: GoogLeNet(2, width=0.1), 64, 22),
+        (lambda: GoogLeNet.laptop(), 32, 3 + 4 * 2 + 1),
+        (lambda: NIN.laptop(), 32, 9),
+        (lambda: Plain.laptop(), 32, 7),
+    ],
+)
+def test_depth_of_known_networks(make, size, want):
+    assert measure.depth(make(), size) == want
+
+
+# ------------------------------------------------------------------------------------------------------ receptive field
+
+
+def test_receptive_field_of_googlenet():
+    """By hand: r += (kernel - 1) x jump, then jump *= stride.
+
+    conv1: 7, jump 2; pool1: 7 + 2 x 2 = 11, jump 4; conv2: 11 + 2 x 4 = 19; pool2: 19 + 2 x 4 = 27, jump 8; 3a: 27
+    through its 1 x 1, 27 + 2 x 8 = 43 through its 3 x 3 and its pool, 27 + 4 x 8 = 59 through its 5 x 5.
+    """
+    model = GoogLeNet(2, width=0.1)
+    assert measure.receptive_field(model, "conv1", 32) == (7, 7)
+    assert measure.receptive_field(model, "pool1", 32) == (11, 11)
+    assert measure.receptive_field(model, "conv2", 64) == (19, 19)
+    assert measure.receptive_field(model, "pool2", 64) == (27, 27)
+    by_branch = {}
+    for name, branch in model.stages["3a"].branches.items():
+        only = staged(
+            **{k: v for k, v in model.stages.items() if k[0] not in "345" and k[:5] not in ("pool3", "pool4")},
+            end=branch,
+        )
+        by_branch[name] = measure.receptive_field(only, "end", 160)
+    assert by_branch == {"b1": (27, 27), "b3": (43, 43), "b5": (59, 59), "pool": (43, 43)}
+
+
+@pytest.mark.parametrize("norm", ["lrn", "none", "bn"])
+def test_a_stage_sees_as_far_as_its_widest_branch(norm):
+    """Whichever channel is asked: a unit of a stage is the stage's, not its first branch's."""
+    assert measure.receptive_field(GoogLeNet(2, width=0.1, norm=norm), "3a", 160) == (59, 59)
+
+
+@pytest.mark.parametrize(
+    ("stages", "want"),
+    [
+        ({"a": nn.Conv2d(3, 2, 3), "b": nn.Conv2d(2, 2, 3), "c": nn.Conv2d(2, 2, 3)}, (7, 7)),
+        ({"a": nn.Conv2d(3, 2, (1, 7), padding=(0, 3)), "b": nn.Conv2d(2, 2, (7, 1), padding=(3, 0))}, (7, 7)),
+        ({"a": nn.Conv2d(3, 2, (1, 7))}, (1, 7)),
+        (
+            {"a": nn.Conv2d(3, 2, 3, stride=2), "b": nn.MaxPool2d(3, 2, ceil_mode=True), "c": nn.Conv2d(2, 2, 5)},
+            (23, 23),
+        ),
+        ({"a": nn.Conv2d(3, 2, 3, dilation=2)}, (5, 5)),
+        ({"a": nn.Conv2d(3, 4, 5), "b": nn.LocalResponseNorm(3), "c": nn.BatchNorm2d(4), "d": nn.ReLU()}, (5, 5)),
+        ({"a": nn.AvgPool2d(4, 4), "b": nn.Conv2d(3, 2, 3)}, (12, 12)),
+    ],
+)
+def test_receptive_field_by_formula(stages, want):
+    model = staged(**stages)
+    nn.init.normal_(next(model.parameters()))  # negative weights, which would cancel
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight)
+            nn.init.normal_(layer.running_mean)
+    assert measure.receptive_field(model, list(stages)[-1], 64) == want
+
+
+def test_receptive_field_with_one_pool_in_two_places():
+    pool = nn.MaxPool2d(3, 2)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), pool, nn.Conv2d(4, 4, 3), pool)
+    assert measure.receptive_field(model, "3", 64) == (13, 13)
+
+
+def test_receptive_field_says_what_it_cannot_do():
+    model = GoogLeNet(2, width=0.1)
+    with pytest.raises(ValueError, match="receptive field of 3a reaches the border of a 48 x 48 image: .* larger size"):
+        measure.receptive_field(model, "3a", 48)
+    with pytest.raises(ValueError, match="head puts out no grid of positions"):
+        measure.receptive_field(model, "head", 64)
+    with pytest.raises(ValueError, match="reaches the border"):
+        measure.receptive_field(model, "5b", 64)
+    with pytest.raises(ValueError, match="no stage '3c'; this network has conv1, .*5b, head"):
+        measure.receptive_field(model, "3c", 64)
+
+
+# ------------------------------------------------------------------------------------------------ seconds and gradients
+
+
+def test_seconds_calls_and_times():
+    calls = []
+
+    def work():
+        calls.append(1)
+        time.sleep(0.005 if len(calls) > 2 else 0.1)  # the first two are slow, as first calls are
+
+    found = measure.seconds(work, repeats=4, burn_in=2)
+    assert len(calls) == 6
+    assert 0.005 <= found.mean < 0.1 and 0 <= found.deviation < 0.1
+    assert measure.seconds(lambda: None, repeats=1, burn_in=0).deviation == 0.0
+
+
+def test_seconds_spread(monkeypatch):
+    clock = iter([0, 1, 10, 13, 20, 25])
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
+    found = measure.seconds(lambda: None, repeats=3, burn_in=1)
+    assert (found.mean, found.deviation) == (3, 2)  # of 1, 3 and 5: the sample's deviation
+
+
+def test_gradient_norms_by_hand():
+    model = staged(a=nn.Conv2d(3, 2, 1), b=nn.ReLU(), c=nn.Conv2d(2, 2, 1), d=nn.Flatten())
+    model.head = nn.Linear(3, 3)  # not run: it has no gradient
+    x = torch.randn(5, 3, 4, 4)
+    found = measure.gradient_norms(model, lambda m: m(x).square().mean())
+    assert list(found) == ["a", "c"]
+    model(x).square().mean().backward()
+    for name in found:
+        grad = model.stages[name].weight.grad
+        assert found[name] == pytest.approx(float(grad.square().mean().sqrt()), rel=1e-5) and found[name] > 0
+
+
+def test_gradient_norms_leave_no_gradient_and_no_change():
+    model, x = GoogLeNet.laptop(aux=True), torch.randn(4, 3, 32, 32)
+    F.cross_entropy(model(x), torch.arange(4)).backward()  # an earlier gradient must not be added in
+    before = state_of(model)
+    first = measure.gradient_norms(model.eval(), lambda m: F.cross_entropy(m(x), torch.arange(4)))
+    again = measure.gradient_norms(model, lambda m: F.cross_entropy(m(x), torch.arange(4)))
+    assert first == again and {"conv1", "3a", "4a", "4b", "5a", "head"} <= set(first) and "norm1" not in first
+    assert all(p.grad is None for p in model.parameters())
+    assert_same_state(before, state_of(model.train()))

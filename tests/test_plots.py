@@ -1,0 +1,369 @@
+"""Tests of `inception_lessons.plots`: every chart is a picture with a sentence, drawn from what was handed in."""
+
+import inspect
+import io
+import subprocess
+import sys
+import textwrap
+import types
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from inception_lessons import plots
+from inception_lessons.train import History, Recipe
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def noise(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+ALT = "A sentence that says what this chart shows."
+WORDS = {"title": "A title", "alt": ALT}
+#: Each chart twice: two inputs that differ in a number only, and must not look the same.
+CHARTS = {
+    "pictures": lambda k: plots.pictures(noise(5, 3, 8, 8, seed=k), columns=4),
+    "pictures, framed": lambda k: plots.pictures(noise(2, 3, 8, 8), ["a", "b"], good=[True, bool(k)]),
+    "losses": lambda k: plots.losses({"a": [[3, 2, 1], [3, 2.5, 1.2 + k]], "b": [[3, 2.9, 2.8]]}, every=10),
+    "losses, live": lambda k: plots.losses({}, live=[2.3, 2.0, 1.0 + k], steps=5, chance=2.3),
+    "bars": lambda k: plots.bars({"a": {"x": 1, "y": 2}, "b": {"x": 2, "y": 3 + k}}, ylabel="count", **WORDS),
+    "bars, stacked": lambda k: plots.bars(
+        {"a": {"x": 1}, "b": {"x": 2 + k}}, ylabel="share", stacked=True, number=".1f", **WORDS
+    ),
+    "lines": lambda k: plots.lines(
+        {"a": {12: 0.1, 16: 0.5 + k / 4}, "b": {12: 0.2, 16: 0.3}},
+        xlabel="size (px)",
+        ylabel="accuracy",
+        bands={"a": ([0.0, 0.4], [0.2, 0.9])},
+        **WORDS,
+    ),
+    "seeds": lambda k: plots.seeds(
+        {"a": [0.8, 0.82 + k / 10, 0.81], "b": [0.7]},
+        {"a": (0.79, 0.83), "b": (0.7, 0.7)},
+        xlabel="accuracy",
+        **WORDS,
+    ),
+    "maps": lambda k: plots.maps(
+        noise(3, 8, 8), noise(4, 4, seed=k), {"1 x 1": noise(3, 4, 4), "3 x 3": noise(2, 4, 4)}, **WORDS
+    ),
+    "matrix": lambda k: plots.matrix(noise(5, 5, seed=k) * 2 - 1, ["b1", "b1", "b3", "b3", "own"], **WORDS),
+    "module": lambda k: plots.module(192, 64, 96, 128, 16, 32 + 16 * k, 32),
+}
+#: What makes no chart, or is how a chart is made.
+OTHERS = {"Chart", "LiveLoss", "Markdown", "canvas", "source", "styled", "table"}
+
+
+def pixels(chart):
+    return np.asarray(Image.open(io.BytesIO(chart.png)).convert("RGB")).astype(int)
+
+
+def test_every_public_chart_is_tested():
+    public = {name for name, thing in vars(plots).items() if not name.startswith("_") and callable(thing)}
+    own = {name for name in public if getattr(getattr(plots, name), "__module__", "") == plots.__name__}
+    assert own - OTHERS == {name.split(",")[0] for name in CHARTS}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_chart_is_a_picture_with_a_sentence(name):
+    chart = CHARTS[name](0)
+    assert isinstance(chart, plots.Chart)
+    bundle, about = chart._repr_mimebundle_()
+    assert set(bundle) == {"image/png", "text/plain"} and bundle["image/png"].startswith(SIGNATURE)
+    alt = about["image/png"]["alt"]
+    assert alt == chart.alt and len(alt) >= 20 and alt.rstrip().endswith(".")
+    assert bundle["text/plain"] == f"<Chart: {chart.title}>"
+    height, width, _ = pixels(chart).shape
+    assert 300 <= width <= 1100 and 90 <= height <= 900 and pixels(chart).std() > 5, "an empty or an odd picture"
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_what_is_handed_in_is_what_is_drawn(name):
+    first, again, other = CHARTS[name](0), CHARTS[name](0), CHARTS[name](1)
+    assert first.png == again.png, "the same numbers, another picture"
+    a, b = pixels(first), pixels(other)
+    assert a.shape == b.shape and (np.abs(a - b).max(2) > 30).sum() > 20, "other numbers, the same picture"
+    assert repr(first) == repr(other), "nbval compares this line: it must not carry a number of the run"
+
+
+def test_losses_draw_the_mean_the_band_and_the_live_run_where_they_are():
+    chart = plots.losses({"a": [[4, 2, 0], [2, 1, 1], [3, 3, 2]]}, every=10, live=[4, 3, 2, 1], steps=40, chance=2.3)
+    ax = chart.figure.axes[0]
+    mean, live, guess = ax.get_lines()
+    assert mean.get_xydata().tolist() == [[10, 3], [20, 2], [30, 1]] and mean.get_label() == "a (3 seeds)"
+    assert live.get_xydata().tolist() == [[1, 4], [2, 3], [3, 2], [4, 1]] and live.get_label() == "this run"
+    assert guess.get_ydata() == pytest.approx([2.3, 2.3])
+    (band,) = ax.collections
+    corners = {tuple(point) for point in band.get_paths()[0].vertices.tolist()}
+    assert {(10, 2), (20, 1), (30, 0), (10, 4), (20, 3), (30, 2)} <= corners
+    assert ax.get_xlim() == (0, 40) and ax.get_ylim()[0] == 0
+
+
+def test_losses_of_unequal_length_are_cut_to_the_shortest():
+    (line,) = plots.losses({"a": [[3, 2, 1], [3, 2]]}).figure.axes[0].get_lines()
+    assert line.get_xydata().tolist() == [[1, 3], [2, 2]]
+
+
+def test_axes_carry_names_and_units():
+    assert "(nats)" in plots.losses({"a": [[1, 2]]}).figure.axes[0].get_ylabel()
+    ax = CHARTS["lines"](0).figure.axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_ylim()[0]) == ("size (px)", "accuracy", 0)
+
+
+def test_bars_stand_where_the_numbers_say():
+    ax = plots.bars({"a": {"x": 1, "y": 2}, "b": {"y": 3}}, ylabel="n", stacked=True, **WORDS).figure.axes[0]
+    assert [(p.get_y(), p.get_height()) for p in ax.patches] == [(0, 1), (0, 2), (1, 0), (2, 3)]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["x", "y"]
+    side = plots.bars({"a": {"x": 1}, "b": {"x": 3}}, ylabel="n", number=".2f", log=True, **WORDS).figure.axes[0]
+    assert [p.get_height() for p in side.patches] == [1, 3] and side.get_yscale() == "log"
+    assert side.patches[0].get_x() + side.patches[0].get_width() <= side.patches[1].get_x() + 1e-9
+    assert {"1.00", "3.00"} <= {text.get_text() for text in side.texts}
+    assert side.patches[0].get_hatch() != side.patches[1].get_hatch()
+
+
+def test_seeds_show_each_seed_the_mean_and_the_interval():
+    chart = CHARTS["seeds"](0)
+    lines = [line.get_xydata().tolist() for line in chart.figure.axes[0].get_lines()]
+    assert lines[0] == [[0.79, 0], [0.83, 0]] and [x for x, _ in lines[1]] == [0.8, 0.82, 0.81]
+    assert lines[2] == [[pytest.approx(0.81), 0]]
+    assert lines[4] == [[0.7, 1]] == lines[5], "one seed: a dot on its mean"
+    assert [label.get_text() for label in chart.figure.axes[0].get_yticklabels()] == ["a", "b"]
+
+
+def test_seeds_of_a_single_value():
+    assert plots.seeds({"a": [0.5]}, {"a": (0.5, 0.5)}, xlabel="x", **WORDS).png.startswith(SIGNATURE)
+
+
+def test_matrix_draws_borders_between_groups():
+    ax = CHARTS["matrix"](0).figure.axes[0]
+    assert sorted({line.get_ydata()[0] for line in ax.get_lines() if line.get_ydata()[0] == line.get_ydata()[1]}) == [
+        1.5,
+        3.5,
+    ]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1 x 1", "3 x 3", "own"]
+    assert ax.get_xticks().tolist() == [0.5, 2.5, 4.0]
+    assert ax.images[0].get_clim() == (-1, 1)
+
+
+def test_pictures_frames_right_and_wrong_differently_without_colour():
+    chart = plots.pictures(noise(3, 3, 8, 8), ["a", "b", "c"], good=[True, False], columns=2)
+    first, second, third, empty = chart.figure.axes
+    styles = [ax.spines["left"].get_linestyle() for ax in (first, second)]
+    assert styles[0] != styles[1] and first.spines["left"].get_visible() and not third.spines["left"].get_visible()
+    assert [ax.get_title(loc="center") for ax in (first, second, third)] == ["a", "b", "c"]
+    assert not empty.get_visible() and "3 pictures" in chart.alt
+
+
+def test_nothing_to_show_is_said():
+    with pytest.raises(ValueError, match="no images"):
+        plots.pictures(torch.zeros(0, 3, 8, 8))
+    with pytest.raises(ValueError, match="alt says in a sentence .*'short'"):
+        plots.Chart(Figure(), "title", "short")
+
+
+def test_an_arm_without_a_single_whole_run_does_not_break_the_chart():
+    """`experiments.curves` leaves out runs that diverged; an arm may have none left."""
+    chart = plots.losses({"a": [[3, 2, 1]], "diverged": []})
+    assert len(chart.figure.axes[0].get_lines()) == 1
+
+
+def test_save_writes_the_same_picture(tmp_path):
+    chart = CHARTS["bars"](0)
+    chart.save(tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes() == chart.png
+
+
+# --------------------------------------------------------------------------------------------------- the style, alone
+
+
+def test_no_pyplot_no_backend_and_no_settings_left_behind():
+    program = """
+        import os, sys
+        os.environ.pop("MPLBACKEND", None)
+        from inception_lessons import plots
+        assert "matplotlib" not in sys.modules, "matplotlib is imported with the module"
+        import matplotlib
+        def settings():  # asking for the backend would choose one, and import pyplot
+            return {key: matplotlib.rcParams[key] for key in matplotlib.rcParams if key != "backend"}
+        before = settings()
+        plots.losses({"a": [[2, 1], [3, 1]]}, live=[1, 2])
+        plots.module(192, 64, 96, 128, 16, 32, 32)
+        assert "matplotlib.pyplot" not in sys.modules, "pyplot was imported"
+        assert settings() == before, "settings changed outside"
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_chart_looks_the_same_whatever_the_settings_outside():
+    import matplotlib
+
+    plain = CHARTS["bars"](0).png
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black", "axes.grid": False}):
+        other = plots.bars({"a": {"x": 1, "y": 2}, "b": {"x": 2, "y": 3}}, ylabel="count", **WORDS)
+        assert matplotlib.rcParams["font.size"] == 20
+    width = {font: Image.open(io.BytesIO(png)).size for font, png in (("plain", plain), ("other", other.png))}
+    assert width["plain"] == width["other"]
+    ax = other.figure.axes[0]
+    assert ax.yaxis.label.get_size() == 10 and not ax.spines["top"].get_visible()
+
+
+#: Machado, Oliveira and Fernandes 2009, full severity, for linear RGB.
+SIGHT = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+
+
+def lab(colour, sight):
+    """#rrggbb as this eye sees it -> CIE Lab under D65, where a distance of 2.3 is just noticeable."""
+    srgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(SIGHT[sight]) @ linear, 0, 1)
+    xyz = np.array([[0.41246, 0.35758, 0.18044], [0.21267, 0.71515, 0.07217], [0.01933, 0.11919, 0.9503]]) @ seen
+    f = [np.cbrt(t) if t > 216 / 24389 else (24389 / 27 * t + 16) / 116 for t in xyz / [0.95047, 1, 1.08883]]
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def distances(colours, sight):
+    seen = [lab(colour, sight) for colour in colours]
+    return {(i, j): np.linalg.norm(seen[i] - seen[j]) for i in range(len(seen)) for j in range(i)}
+
+
+def test_distances_know_a_bad_palette():
+    assert distances(["#ffffff", "#000000"], "normal")[1, 0] == pytest.approx(100, abs=0.1)
+    red_green = ["#c86400", "#829600"]
+    assert distances(red_green, "normal")[1, 0] > 40 and distances(red_green, "deuteranopia")[1, 0] < 12
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_colours_can_be_told_apart(sight):
+    colours = [colour for _, colour in plots.BRANCHES.values()]
+    assert min(distances(colours, sight).values()) > 15, "branches are told apart by colour alone in the module drawing"
+    for (i, j), distance in distances(plots.PALETTE, sight).items():
+        assert distance > 10 or (plots.LINES[i] != plots.LINES[j] and plots.MARKERS[i] != plots.MARKERS[j]), (i, j)
+
+
+def test_style_varies_with_colour():
+    assert len(plots.PALETTE) == len(plots.LINES) == len(plots.MARKERS) == 8
+    assert len(set(plots.PALETTE)) == len(set(map(str, plots.LINES))) == len(set(plots.MARKERS)) == 8
+    lines = plots.losses({name: [[2, 1]] for name in "abcd"}).figure.axes[0].get_lines()
+    assert len({line.get_linestyle() for line in lines}) == len({line.get_color() for line in lines}) == 4
+    marked = plots.lines({n: {1: 1, 2: 2} for n in "abcd"}, xlabel="x", ylabel="y", **WORDS).figure.axes[0].get_lines()
+    assert len({line.get_marker() for line in marked}) == 4
+
+
+# -------------------------------------------------------------------------------------------------- live, and in words
+
+
+class Handle:
+    """What `display` gives back, remembering what it was told to show."""
+
+    def __init__(self):
+        self.shown = []
+
+    def update(self, thing):
+        self.shown.append(thing)
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """Displays and their updates, and a clock that stands still until told otherwise."""
+    import IPython.display
+
+    page = types.SimpleNamespace(handles=[], now=100.0)
+
+    def display(thing, display_id=None):
+        assert display_id is True
+        page.handles.append(Handle())
+        page.handles[-1].update(thing)
+        return page.handles[-1]
+
+    monkeypatch.setattr(IPython.display, "display", display)
+    monkeypatch.setattr(plots.time, "monotonic", lambda: page.now)
+    return page
+
+
+def test_live_loss_shows_one_picture_and_updates_it(page):
+    live, history = (
+        plots.LiveLoss({"stored": [[2.0, 1.0], [2.2, 1.1]]}, every=10, title="Loss of V1"),
+        History(Recipe(steps=40)),
+    )
+    for step in range(30):
+        history.loss.append(2.3 - step / 20)
+        page.now += 0.1
+        live(history)
+    (handle,) = page.handles
+    assert 3 <= len(handle.shown) <= 4, "about once a second"
+    history.loss += [0.5] * 10
+    live(history)
+    assert len(handle.shown) <= 4
+    history.finished = True
+    live(history)
+    last = handle.shown[-1]
+    lines = last.figure.axes[0].get_lines()
+    assert [line.get_label() for line in lines] == ["stored (2 seeds)", "this run"]
+    assert len(lines[1].get_xdata()) == 40 and last.figure.axes[0].get_xlim() == (0, 40), "the end is drawn at once"
+    assert lines[1].get_ydata().tolist() == pytest.approx(history.smoothed())
+    assert "step 40" in last.alt and last.title == "Loss of V1"
+    assert len({chart.png for chart in handle.shown}) == len(handle.shown)
+    assert "over the band of stored runs" in last.alt
+
+
+def test_live_loss_of_a_stopped_run(page):
+    live, history = plots.LiveLoss(), History(Recipe(steps=10), loss=[2.0, 9.0])
+    live(history)
+    history.stopped, history.finished = "the loss stopped being a number", True
+    live(history)
+    (handle,) = page.handles
+    assert "stopped, not a number" in handle.shown[-1].title
+
+
+def test_live_loss_of_a_run_that_diverged_at_once(page):
+    history = History(Recipe(steps=10), stopped="the loss stopped being a number", finished=True)
+    plots.LiveLoss({"a": [[2.0, 1.0]]}, chance=2.3)(history)
+    assert len(page.handles[0].shown[0].figure.axes[0].get_lines()) == 2, "the stored run and the line of guessing"
+    assert page.handles[0].shown[0].png.startswith(SIGNATURE)
+
+
+def test_live_loss_shows_itself_once_where_nobody_listens(monkeypatch):
+    """Outside a notebook `display` prints its argument and gives back None."""
+    import IPython.display
+
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", lambda thing, display_id=None: shown.append(thing))
+    live, history = plots.LiveLoss(seconds=0), History(Recipe(steps=10), loss=[2.0])
+    for _ in range(5):
+        live(history)
+    assert len(shown) == 1
+
+
+def test_table():
+    table = plots.table(["stage", "parameters", "share"], [["3a", 163696, 0.25], ["3b", 388736, 0.5]])
+    assert table.text == (
+        "| stage | parameters | share |\n| --- | ---: | ---: |\n| 3a | 163,696 | 0.25 |\n| 3b | 388,736 | 0.5 |"
+    )
+    assert table._repr_markdown_() == repr(table) == table.text
+    assert plots.table(["a"], []).text == "| a |\n| --- |"
+    assert plots.table(["right"], [[True], [False]]).text.splitlines()[2:] == ["| True |", "| False |"]
+    with pytest.raises(ValueError, match=r"every row needs 2 entries \(a, b\)"):
+        plots.table(["a", "b"], [[1, 2], [3]])
+
+
+def test_source_is_the_package_s_own():
+    from inception_lessons import googlenet, layers
+
+    shown = plots.source(googlenet.Inception, layers.channels, History.smoothed)
+    wanted = "\n".join(
+        f"```python\n{textwrap.dedent(inspect.getsource(thing)).rstrip()}\n```"
+        for thing in (googlenet.Inception, layers.channels, History.smoothed)
+    )
+    assert shown.text == wanted
+    assert shown.text.startswith("```python\nclass Inception(nn.Module):\n") and shown.text.endswith("\n```")
+    assert "\ndef smoothed(self" in shown.text, "a method is moved to the margin"
