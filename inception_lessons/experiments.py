@@ -192,7 +192,7 @@ def _trained(
         "naive, equal steps": {"naive": True, "width": 0.25},
         "naive, equal multiply-adds": {"naive": True, "width": 0.12},
     },
-    rates=(0.001, 0.002, 0.005, 0.01),
+    rates=(0.001, 0.002, 0.005, 0.01, 0.02),
     recipe=Recipe(steps=250, optimizer="adamw"),
 )
 def n1(arm, recipe, seed, images, final, watch=None):
@@ -364,7 +364,7 @@ def _(arms):
     "ratio above 0.405); share of steps saved "
     "to a loss of 1.0 above 0.1; train-test gap smaller by 0.01. All three hold: holds; some: in part",
     arms={"no auxiliary classifiers": {"aux": False}, "auxiliary classifiers": {"aux": True}},
-    rates=(0.001, 0.002, 0.004),
+    rates=(0.0005, 0.001, 0.002, 0.004),
     recipe=Recipe(steps=300, optimizer="adamw"),
 )
 def v1e(arm, recipe, seed, images, final, watch=None):

@@ -220,8 +220,11 @@ class GoogLeNet(nn.Module):
 
 def _check(num_classes, width, blocks, stem, norm, kernel5, pool4, aux_pool):
     layers.check_size(num_classes, width)
-    if len(blocks) != 3 or not all(0 <= count <= most for count, most in zip(blocks, (2, 5, 2), strict=True)):
-        raise ValueError(f"blocks says how many modules of groups 3, 4, 5 to keep, at most (2, 5, 2), not {blocks!r}")
+    most = (2, 5, 2)
+    if not (isinstance(blocks, tuple | list) and len(blocks) == 3 and all(isinstance(n, int) for n in blocks)):
+        raise ValueError(f"blocks is three whole numbers, how many modules of groups 3, 4, 5 to keep, not {blocks!r}")
+    if not all(0 <= kept <= limit for kept, limit in zip(blocks, most, strict=True)):
+        raise ValueError(f"blocks says how many modules of groups 3, 4, 5 to keep, at most {most}, not {blocks!r}")
     for name, value, choices in (
         ("stem", stem, ("full", "small")),
         ("norm", norm, ("lrn", "none", "bn")),

@@ -179,7 +179,7 @@ def losses(
     if chance is not None:
         ax.set_ylim(0, max(ax.get_ylim()[1], 1.12 * chance))
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="upper right", bbox_to_anchor=(1, 0.93))
+        ax.legend(loc="upper right", bbox_to_anchor=(1, 0.84 if chance is not None else 0.95))
     names = " and ".join(runs) or "this run"
     return Chart(
         figure,
@@ -309,6 +309,8 @@ def bars(
     ax.set(xticks=range(len(categories)), xticklabels=categories, ylabel=ylabel, title=title)
     if log:
         ax.set_yscale("log")
+    if len(categories) > 10:
+        ax.tick_params(axis="x", rotation=40)
     ax.grid(False, axis="x")
     if len(groups) > 1:
         ax.legend(ncols=len(groups), loc="lower center", bbox_to_anchor=(0.5, -0.32))

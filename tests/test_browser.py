@@ -119,7 +119,9 @@ def test_a_lesson_runs_and_each_control_answers(path, lab):
     page = lab.open(path.name)
     passed = page.run_all()
     page.screenshot(SCREENSHOTS / f"{path.stem}.png")
-    assert page.errors() == [] and passed
+    # JupyterLab runs on after a cell that promises to raise, and still answers that not all went well
+    promised = any("raises-exception" in cell["tags"] for cell in page.cells())
+    assert page.errors() == [] and (passed or promised)
     assert page.pictures_without_alt() == []
     assert page.unknown_controls() == []
     found = [fault for control in page.controls() for fault in control.faults()]
