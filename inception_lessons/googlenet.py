@@ -103,9 +103,9 @@ class GoogLeNet(nn.Module):
 
     ``width`` thins every layer; ``blocks`` says how many modules of groups 3, 4 and 5 are kept; ``stem="small"``
     starts a 32 x 32 image on a 16 x 16 grid; ``norm`` is ``"lrn"`` (the paper), ``"none"`` or ``"bn"``; ``aux`` adds
-    the classifiers on 4a and 4d; ``dropout`` and ``aux_dropout`` are the shares that are *dropped*. ``kernel5=3,
-    pool4=2, aux_pool="adaptive", norm="bn"`` is torchvision's network. ``module`` builds the modules
-    (``NaiveInception`` for Fig. 2(a)). Raises ValueError for any other choice.
+    the classifiers on 4a and 4d, where ``blocks`` keeps them; ``dropout`` and ``aux_dropout`` are the shares that are
+    *dropped*. ``kernel5=3, pool4=2, aux_pool="adaptive", norm="bn", dropout=0.2`` is torchvision's network.
+    ``module`` builds the modules (``NaiveInception`` for Fig. 2(a)). Raises ValueError for any other choice.
     """
 
     def __init__(
@@ -192,6 +192,8 @@ class GoogLeNet(nn.Module):
                 if aux and name in kept
             }
         )
+        if aux and not self.aux:
+            raise ValueError(f"auxiliary classifiers hang on 4a and 4d, and blocks={blocks} keeps neither")
         layers.initialize(self, init, heads=[self.head[-1], *(head.classifier for head in self.aux.values())])
 
     @classmethod

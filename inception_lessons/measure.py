@@ -34,7 +34,8 @@ class Stage:
 
 
 def count(model: nn.Module, size: int | tuple[int, int] = 224) -> Cost:
-    """Network and image size -> Cost(params, macs). Multiply-adds of what ``forward`` runs; parameters of everything.
+    """Network, or one module of it, and grid -> Cost(params, macs). Multiply-adds of what ``forward`` runs; parameters
+    of everything.
 
     Biases, normalization, pooling and activations are not multiply-adds here: that is the papers' way of counting.
     """
@@ -207,7 +208,8 @@ def _run_meta(model: nn.Module, size) -> Iterator[tuple[nn.Module, Tensor]]:
     with _meta_copy(model) as (shadow, original):
         for layer in shadow.modules():
             layer.register_forward_hook(lambda layer, inputs, out: calls.append((original[layer], out)))
-        shadow(torch.empty(1, 3, *_pair(size), device="meta"))
+        channels = next((layer.in_channels for layer in shadow.modules() if isinstance(layer, nn.Conv2d)), 3)
+        shadow(torch.empty(1, channels, *_pair(size), device="meta"))
     yield from ((layer, out) for layer, out in calls if isinstance(out, Tensor))
 
 

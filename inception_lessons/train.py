@@ -27,9 +27,10 @@ class Recipe:
     variant.
 
     ``lr`` is the highest learning rate, reached after ``warmup`` steps; ``schedule`` then lowers it to 0
-    (``exponential``: to a hundredth). ``rmsprop`` is the papers' (decay 0.9, epsilon 1). Weight decay leaves biases
-    and normalization alone. ``aux_weight`` scales the loss of each auxiliary classifier (0.3 in arXiv:1409.4842).
-    Raises ValueError for a value out of range.
+    (``exponential``: to a hundredth; ``constant``: not at all). ``rmsprop`` has the papers' decay 0.9 and epsilon 1,
+    but PyTorch's form of it, where epsilon stands outside the root (TensorFlow's has it inside). Weight decay leaves
+    biases and normalization alone. ``aux_weight`` scales the loss of each auxiliary classifier (0.3 in
+    arXiv:1409.4842). Raises ValueError for a value out of range.
     """
 
     steps: int = 600
@@ -168,10 +169,10 @@ def fit(
 ) -> History:
     """Train ``model`` in place on ``train`` for ``recipe.steps`` steps and return what happened.
 
-    ``seed`` decides the order of the examples, the augmentation and dropout: the same seed on one machine and thread
-    count gives the same weights, bit for bit. Validation runs every ``validate_every`` steps and at the end. A loss
-    that is no longer a number ends the run with a sentence in ``history.stopped``. The model is left on the device,
-    in evaluation mode.
+    ``seed`` decides the order of the examples, the augmentation and dropout: from the same starting weights, the same
+    seed on one machine and thread count gives the same weights, bit for bit. Validation runs every ``validate_every``
+    steps and at the end. A loss that is no longer a number ends the run with a sentence in ``history.stopped``. The
+    model is left on the device, in evaluation mode.
 
     Raises ValueError if the network has fewer outputs than the labels need, or the set is smaller than one batch.
     """
@@ -296,9 +297,17 @@ def _forever(train, recipe: Recipe, seed: int, augment, device: str) -> Iterator
 @contextmanager
 def _seeded(seed: int, device: str) -> Iterator[None]:
     """Dropout draws from torch's global generator: seed it for this run, and give back what was there."""
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.startswith("cuda") else []):
+    with torch.random.fork_rng(devices=_gpus(device)):
         torch.manual_seed(seed)
         yield
+
+
+def _gpus(device: str) -> list[int]:
+    """Name of a device -> the number of its GPU, in a list; none for a CPU."""
+    if not device.startswith("cuda"):
+        return []
+    index = torch.device(device).index
+    return [torch.cuda.current_device() if index is None else index]
 
 
 def _bar(steps: int, progress: bool):

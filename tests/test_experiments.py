@@ -610,3 +610,24 @@ def test_command_with_four_seeds_is_refused():
     done = command("experiments", "N1", "--seeds", "4")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "inception_lessons: a verdict wants at least 5 seeds, not 4\n"
+
+
+def test_the_default_data_have_no_dead_plateau():
+    """The laptop V1 with batch norm leaves chance (ln 10 = 2.303) within its first 30 steps, on each stored seed."""
+    curves = experiments.curves("V1b")["Inception V1"]
+    assert len(curves) >= 5
+    by_step_30 = [curve[30 // experiments.EVERY - 1] for curve in curves]
+    assert max(by_step_30) < math.log(10) - 0.05, by_step_30
+    assert all(curve[-1] < 0.3 for curve in curves)
+
+
+def test_the_laptop_v1_reads_nine_in_ten_on_each_seed():
+    runs = experiments.results("V1b")["runs"]
+    assert min(run["validation_accuracy"] for run in runs) > 0.9
+
+
+@pytest.mark.parametrize("id", ["N1", "N2", "V1e"])
+def test_no_arm_was_best_at_the_edge_of_its_sweep(id):
+    found = experiments.results(id)
+    rates = experiments.find(id).rates
+    assert all(rates[0] < best < rates[-1] for best in found["rates"].values()), found["rates"]

@@ -10,7 +10,7 @@ from torch import nn
 
 from inception_lessons import layers, measure
 from inception_lessons.baselines import NIN, Plain
-from inception_lessons.googlenet import GoogLeNet
+from inception_lessons.googlenet import GoogLeNet, Inception
 
 NETWORKS = {
     "V1": lambda: GoogLeNet.laptop(norm="bn"),
@@ -335,3 +335,9 @@ def test_gradient_norms_leave_no_gradient_and_no_change():
     assert first == again and {"conv1", "3a", "4a", "4b", "5a", "head"} <= set(first) and "norm1" not in first
     assert all(p.grad is None for p in model.parameters())
     assert_same_state(before, state_of(model.train()))
+
+
+def test_one_module_is_counted_with_the_channels_that_it_takes():
+    module = Inception(192, 64, 96, 128, 16, 32, 32)
+    assert measure.count(module, 28) == measure.Cost(163_696, 128_049_152)
+    assert measure.count(module.branches["b5"], 28).macs == 28 * 28 * (192 * 16 + 25 * 16 * 32)
