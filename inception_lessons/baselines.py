@@ -101,12 +101,7 @@ class Plain(nn.Module):
             ("conv6", convolution(88, stride=2)),    #  88 x 4 x 4
         ]  # fmt: skip
         self.stages, widths = layers.chain(3, rows)
-        self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Dropout(dropout),
-            nn.Linear(next(reversed(widths.values())), num_classes),
-        )
+        self.head = layers.average_head(next(reversed(widths.values())), num_classes, dropout)
         layers.initialize(self, init, heads=[self.head[-1]])
 
     @classmethod

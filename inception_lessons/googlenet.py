@@ -176,12 +176,7 @@ class GoogLeNet(nn.Module):
         rows += [row for row in table if row[0] in kept or row[0].startswith("pool")]
 
         self.stages, widths = layers.chain(3, rows)
-        self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Dropout(dropout),
-            nn.Linear(next(reversed(widths.values())), num_classes),
-        )
+        self.head = layers.average_head(next(reversed(widths.values())), num_classes, dropout)
         # below this the last pool would have less than two rows to work on
         grid, self.smallest = (14, 31) if stem == "full" else (8, 7)
         settings = {"width": width, "unit": unit, "dropout": aux_dropout, "pool": aux_pool}

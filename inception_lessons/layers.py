@@ -85,6 +85,19 @@ def _channels_out(module: nn.Module, c_in: int) -> int:
     return c_in
 
 
+def average_head(c_in: int, num_classes: int, dropout: float) -> nn.Sequential:
+    """(N, c_in, H, W) -> logits (N, num_classes): global average pooling, dropout, one linear layer.
+
+    ``dropout`` is the share that is *dropped*. Section 3.2 of arXiv:1312.4400, as arXiv:1409.4842 uses it.
+    """
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(c_in, num_classes),
+    )
+
+
 def initialize(model: nn.Module, init: str, heads: Iterable[nn.Linear] = ()) -> None:
     """Set the starting weights of every convolution and linear layer in place.
 
