@@ -17,7 +17,6 @@ import json
 import math
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -516,7 +515,7 @@ def run(id: str, *, seeds: int = 5, workers: int | None = None, out: Path | None
         "runs": runs,
     }
     path = Path(out) if out else weights.folder() / "results" / f"{id}.json"
-    _write(path, json.dumps(report, indent=1))
+    weights.write(path, (json.dumps(report, indent=1) + "\n").encode())
     return path
 
 
@@ -605,7 +604,7 @@ def _all(pool, tasks: list[tuple], title: str, progress: bool) -> list[dict]:
 def _run(task: tuple) -> dict:
     id, arm, rate, seed, final = task
     found = {"arm": arm, "rate": rate, "seed": seed} | run_one(id, arm, rate=rate, seed=seed, final=final)
-    _write(_place(task), json.dumps(found))
+    weights.write(_place(task), json.dumps(found).encode())
     return found
 
 
@@ -627,19 +626,6 @@ def _kept(task: tuple) -> dict | None:
         return json.loads(_place(task).read_text())
     except (OSError, ValueError):
         return None
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text + "\n")
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
 
 
 def main(arguments: Sequence[str]) -> int:

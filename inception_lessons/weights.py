@@ -45,10 +45,17 @@ def save(path: str | Path, model: nn.Module, about: Mapping[str, object]) -> Pat
     missing = {"network", "settings"} - set(about)
     if missing:
         raise ValueError(f"about lacks {', '.join(sorted(missing))}: a checkpoint must say how to rebuild its network")
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    return write(path, to_bytes(state, metadata={"about": json.dumps(dict(about), sort_keys=True)}))
+
+
+def write(path: str | Path, blob: bytes) -> Path:
+    """Bytes -> a file, written beside its place and renamed into it: what was there before is whole until then.
+
+    A full disk or an interruption raises as usual and leaves no part behind.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    blob = to_bytes(state, metadata={"about": json.dumps(dict(about), sort_keys=True)})
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
