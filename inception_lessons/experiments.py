@@ -28,7 +28,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from inception_lessons import data, googlenet, look, measure, train, weights
-from inception_lessons.layers import Concat
 from inception_lessons.train import History, Recipe
 
 VERDICTS = ("holds", "holds in part", "does not hold at this size", "the opposite holds", "cannot be shown here")
@@ -274,14 +273,9 @@ def v1b(arm, recipe, seed, images, final, watch=None):
     found["intact"] = accuracy_by_size(model, images.test)
     found["without"] = {
         name: accuracy_by_size(model, images.test, without=name, reference=images.validation)
-        for name in branch_names(model)
+        for name in next(iter(look.branched_stages(model).values()))
     }
     return found
-
-
-def branch_names(model) -> list[str]:
-    """Branch names of a network, in the order in which a module writes them."""
-    return list(next(stage.branches for stage in model.stages.values() if hasattr(stage, "branches")))
 
 
 def accuracy_by_size(model, split, *, without: str | None = None, reference=None, bins=SIZES) -> list[float]:
@@ -291,9 +285,8 @@ def accuracy_by_size(model, split, *, without: str | None = None, reference=None
     with contextlib.ExitStack() as stack:
         if without is not None:
             some = data.normalize(reference.take(500).images)
-            for name, stage in model.stages.items():
-                if isinstance(getattr(stage, "branches", None), Concat):
-                    stack.enter_context(look.ablate(model, name, without, some))
+            for name in look.branched_stages(model):
+                stack.enter_context(look.ablate(model, name, without, some))
         logits, labels = train.predict(model, split)
     right, size = logits.argmax(1) == labels, split.factors["size"]
     return [float(right[(size >= low) & (size < high)].float().mean()) for low, high in bins]

@@ -33,14 +33,20 @@ def branches(model: nn.Module, images: Tensor, stage: str) -> dict[str, Tensor]:
     return _record(model, images, dict(branch_modules(model, stage).items()))
 
 
+def branched_stages(model: nn.Module) -> dict[str, nn.ModuleDict]:
+    """Network -> the branches of each stage that has some, by stage name; empty for a network without branches."""
+    stages = getattr(model, "stages", {})
+    return {name: stage.branches for name, stage in stages.items() if hasattr(stage, "branches")}
+
+
 def branch_modules(model: nn.Module, stage: str) -> nn.ModuleDict:
     """Network and stage name -> the stage's branches by name. Raises ValueError where there are none, naming the
     stages that have some.
     """
-    have = [name for name, module in model.stages.items() if hasattr(module, "branches")]
+    have = branched_stages(model)
     if stage not in have:
         raise ValueError(f"stage {stage!r} has no branches; those that have are {', '.join(have) or 'none'}")
-    return model.stages[stage].branches
+    return have[stage]
 
 
 @contextmanager
@@ -54,7 +60,7 @@ def ablate(model: nn.Module, stage: str, branch: str, images: Tensor) -> Iterato
     modules = branch_modules(model, stage)
     if branch not in modules:
         raise ValueError(f"no branch {branch!r} in {stage}; it has {', '.join(modules)}")
-    mean = branches(model, images, stage)[branch].mean(0, keepdim=True).to(next(model.parameters()).device)
+    mean = branches(model, images, stage)[branch].mean(0, keepdim=True)
     handle = modules[branch].register_forward_hook(lambda layer, inputs, out: mean.to(out).expand_as(out))
     try:
         yield model

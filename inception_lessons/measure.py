@@ -5,10 +5,10 @@ network of 40 million parameters is counted in a moment.
 """
 
 import copy
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -165,7 +165,7 @@ def seconds(work: Callable[[], object], *, repeats: int = 10, burn_in: int = 3, 
 
 def activation_volumes(model: nn.Module, size: int | tuple[int, int] = 224) -> dict[str, int]:
     """Network -> numbers that each stage hands on for one image: channels x height x width."""
-    return {row.name: _product(row.shape) for row in stages(model, size)}
+    return {row.name: math.prod(row.shape) for row in stages(model, size)}
 
 
 def gradient_norms(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> dict[str, float]:
@@ -187,16 +187,9 @@ def _pair(size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def _product(shape) -> int:
-    total = 1
-    for side in shape:
-        total *= side
-    return total
-
-
 def _macs(layer: nn.Module, out: Tensor) -> int:
     if isinstance(layer, nn.Conv2d):
-        return layer.weight[0].numel() * _product(out.shape[1:])
+        return layer.weight[0].numel() * math.prod(out.shape[1:])
     if isinstance(layer, nn.Linear):
         return layer.weight.numel()
     return 0
@@ -205,23 +198,22 @@ def _macs(layer: nn.Module, out: Tensor) -> int:
 def _run_meta(model: nn.Module, size) -> Iterator[tuple[nn.Module, Tensor]]:
     """Every (layer, output) of one forward pass in order, on the meta device, the network itself untouched."""
     calls = []
-    with _meta_copy(model) as (shadow, original):
-        for layer in shadow.modules():
-            layer.register_forward_hook(lambda layer, inputs, out: calls.append((original[layer], out)))
-        channels = next((layer.in_channels for layer in shadow.modules() if isinstance(layer, nn.Conv2d)), 3)
-        shadow(torch.empty(1, channels, *_pair(size), device="meta"))
+    shadow = _meta_copy(model)
+    original = dict(zip(shadow.modules(), model.modules(), strict=True))
+    for layer in shadow.modules():
+        layer.register_forward_hook(lambda layer, inputs, out: calls.append((original[layer], out)))
+    channels = next((layer.in_channels for layer in shadow.modules() if isinstance(layer, nn.Conv2d)), 3)
+    shadow(torch.empty(1, channels, *_pair(size), device="meta"))
     yield from ((layer, out) for layer, out in calls if isinstance(out, Tensor))
 
 
-@contextmanager
-def _meta_copy(model: nn.Module):
+def _meta_copy(model: nn.Module) -> nn.Module:
     # deep-copying real weights only to drop them would double the memory of a large network
     memo = {id(t): torch.empty_like(t, device="meta") for t in [*model.parameters(), *model.buffers()]}
     memo = {
         key: nn.Parameter(t.float(), requires_grad=False) if t.is_floating_point() else t for key, t in memo.items()
     }
-    shadow = copy.deepcopy(model, memo).eval()
-    yield shadow, dict(zip(shadow.modules(), model.modules(), strict=True))
+    return copy.deepcopy(model, memo).eval()
 
 
 def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:

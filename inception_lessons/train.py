@@ -145,6 +145,9 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+_default_device = device  # `fit` has an argument of that name
+
+
 def budget(*, smoke, laptop, full):
     """The value for this run's size: the environment variable LESSON_BUDGET, ``laptop`` unless set. Raises ValueError
     for another name.
@@ -177,7 +180,7 @@ def fit(
     Raises ValueError if the network has fewer outputs than the labels need, or the set is smaller than one batch.
     """
     recipe = recipe or Recipe()
-    device = device or globals()["device"]()
+    device = device or _default_device()
     known = getattr(train, "labels", None)
     if known is not None and len(known) < recipe.batch_size:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Sliders over look, measure and plots. Each widget is a plain function from a state to a chart, with a thin skin of
+"""Sliders over look and plots. Each widget is a plain function from a state to a chart, with a thin skin of
 controls.
 
 The skin shows the controls and one picture, and replaces the picture when a control moves; where no front end listens
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
-from inception_lessons import look, measure, plots
+from inception_lessons import look, plots
 
 
 def show(draw: Callable[..., plots.Chart], controls: Mapping[str, object]) -> None:
@@ -55,7 +55,7 @@ def branch_explorer(
     """Network and images (N, 3, H, W) in [0, 1] -> image, stage, branch and channel to choose; the feature map, and
     each branch's busiest.
     """
-    stages = [name for name, module in measure.stage_modules(model).items() if hasattr(module, "branches")]
+    stages = list(look.branched_stages(model))
     if not stages:
         raise ValueError("this network has no stage with branches to explore")
     stage = stage or stages[0]
