@@ -10,7 +10,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from inception_lessons import layers
-from inception_lessons.layers import Concat, conv, conv_bn
+from inception_lessons.layers import Concat, conv
 
 #: Each stage under its three names: in the paper, in TF-slim, in torchvision.
 NAMES = {
@@ -97,16 +97,20 @@ class AuxiliaryClassifier(nn.Module):
         return self.classifier(self.dropout(self.hidden(self.conv(self.pool(x)))))
 
 
-class GoogLeNet(nn.Module):
+class GoogLeNet(layers.Network):
     """(N, 3, H, W) -> logits (N, num_classes). Table 1 of arXiv:1409.4842: 22 layers with weights, 6,998,552
     parameters.
 
     ``width`` thins every layer; ``blocks`` says how many modules of groups 3, 4 and 5 are kept; ``stem="small"``
     starts a 32 x 32 image on a 16 x 16 grid; ``norm`` is ``"lrn"`` (the paper), ``"none"`` or ``"bn"``; ``aux`` adds
-    the classifiers on 4a and 4d, where ``blocks`` keeps them; ``dropout`` and ``aux_dropout`` are the shares that are
-    *dropped*. ``kernel5=3, pool4=2, aux_pool="adaptive", norm="bn", dropout=0.2`` is torchvision's network.
-    ``module`` builds the modules (``NaiveInception`` for Fig. 2(a)). Raises ValueError for any other choice.
+    the classifiers on 4a and 4d, where ``blocks`` keeps them; ``aux_dropout`` is the share that they *drop*.
+    ``kernel5=3, pool4=2, aux_pool="adaptive", norm="bn", dropout=0.2`` is torchvision's network. ``module`` builds the
+    modules (``NaiveInception`` for Fig. 2(a)). ``scope`` changes ``SCOPE``. Raises ValueError for any other choice.
     """
+
+    #: Dropout: section 5 of the paper, which keeps 60 %. The rest is TF-slim's (weight decay in Caffe: 2e-4); ``eps``
+    #: and ``momentum`` count with ``norm="bn"`` only.
+    SCOPE = layers.Scope(init="he", deviation=0.01, dropout=0.4, eps=1e-3, momentum=0.1, weight_decay=4e-5)
 
     def __init__(
         self,
@@ -117,44 +121,47 @@ class GoogLeNet(nn.Module):
         stem: str = "full",
         norm: str = "lrn",
         aux: bool = False,
-        init: str = "he",
-        dropout: float = 0.4,
         aux_dropout: float = 0.7,
         kernel5: int = 5,
         pool4: int = 3,
         aux_pool: str = "paper",
         module: Callable[..., nn.Module] = Inception,
+        **scope,
     ):
-        super().__init__()
-        _check(num_classes, width, blocks, stem, norm, kernel5, pool4, aux_pool)
-        unit = conv_bn if norm == "bn" else conv
+        layers.check_size(num_classes, width)
+        layers.check_blocks(blocks, "groups 3, 4, 5", (2, 5, 2))
+        layers.check_choice("stem", stem, ("full", "small"))
+        layers.check_choice("norm", norm, ("lrn", "none", "bn"))
+        layers.check_choice("kernel5", kernel5, (5, 3))
+        layers.check_choice("pool4", pool4, (3, 2))
+        layers.check_choice("aux_pool", aux_pool, ("paper", "adaptive"))
+        scope = self.SCOPE.but(**scope)
+        unit = scope.unit if norm == "bn" else conv
+        make = layers.Maker(width, unit)
 
-        def convolution(count, kernel, stride=1):
-            return lambda c_in: unit(c_in, layers.channels(count, width), kernel, stride)
-
-        def inception(*row):
-            return lambda c_in: module(c_in, *(layers.channels(n, width) for n in row), unit=unit, kernel5=kernel5)
+        def inception(*filters):
+            return make(module, *filters, kernel5=kernel5)
 
         def pool(kernel=3):  # ceil_mode: 112 -> 56 -> 28 -> 14 -> 7; rounding down would lose a row at every step
-            return lambda c_in: nn.MaxPool2d(kernel, 2, ceil_mode=True)
+            return layers.max_pool(kernel, ceil_mode=True)
 
         def response(c_in):  # AlexNet's normalization, which nobody has needed since
             return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
 
         full = [
-            ("conv1", convolution(64, 7, stride=2)),                  #   64 x 112 x 112
+            ("conv1", make.conv(64, 7, stride=2)),                    #   64 x 112 x 112
             ("pool1", pool()),                                        #   64 x 56 x 56
             ("norm1", response),                                      #   64 x 56 x 56
-            ("conv2_reduce", convolution(64, 1)),                     #   64 x 56 x 56
-            ("conv2", convolution(192, 3)),                           #  192 x 56 x 56
+            ("conv2_reduce", make.conv(64, 1)),                       #   64 x 56 x 56
+            ("conv2", make.conv(192, 3)),                             #  192 x 56 x 56
             ("norm2", response),                                      #  192 x 56 x 56
             ("pool2", pool()),                                        #  192 x 28 x 28
         ]  # fmt: skip
         small = [  # not in the paper: for 32 x 32 images
-            ("conv1", convolution(64, 3, stride=2)),                  #   64 x 16 x 16
+            ("conv1", make.conv(64, 3, stride=2)),                    #   64 x 16 x 16
             ("norm1", response),                                      #   64 x 16 x 16
-            ("conv2_reduce", convolution(64, 1)),                     #   64 x 16 x 16
-            ("conv2", convolution(192, 3)),                           #  192 x 16 x 16
+            ("conv2_reduce", make.conv(64, 1)),                       #   64 x 16 x 16
+            ("conv2", make.conv(192, 3)),                             #  192 x 16 x 16
             ("norm2", response),                                      #  192 x 16 x 16
         ]  # fmt: skip
         table = [
@@ -175,21 +182,19 @@ class GoogLeNet(nn.Module):
         rows = [row for row in (full if stem == "full" else small) if norm == "lrn" or row[1] is not response]
         rows += [row for row in table if row[0] in kept or row[0].startswith("pool")]
 
-        self.stages, widths = layers.chain(3, rows)
-        self.head = layers.average_head(next(reversed(widths.values())), num_classes, dropout)
-        # below this the last pool would have less than two rows to work on
-        grid, self.smallest = (14, 31) if stem == "full" else (8, 7)
+        grid = 14 if stem == "full" else 8
         settings = {"width": width, "unit": unit, "dropout": aux_dropout, "pool": aux_pool}
-        self.aux = nn.ModuleDict(
-            {
-                name: AuxiliaryClassifier(widths[name], num_classes, grid, **settings)
-                for name in ("4a", "4d")
-                if aux and name in kept
-            }
-        )
-        if aux and not self.aux:
+        heads = [name for name in ("4a", "4d") if aux and name in kept]
+        if aux and not heads:
             raise ValueError(f"auxiliary classifiers hang on 4a and 4d, and blocks={blocks} keeps neither")
-        layers.initialize(self, init, heads=[self.head[-1], *(head.classifier for head in self.aux.values())])
+        super().__init__(
+            rows,
+            lambda c_in: layers.average_head(c_in, num_classes, scope.dropout),
+            aux={name: lambda c_in: AuxiliaryClassifier(c_in, num_classes, grid, **settings) for name in heads},
+            scope=scope,
+            # below this the last pool would have less than two rows to work on
+            smallest={("full", 3): 31, ("full", 2): 15, ("small", 3): 7, ("small", 2): 3}[stem, pool4],
+        )
 
     @classmethod
     def laptop(cls, num_classes: int = 10, **changes) -> "GoogLeNet":
@@ -197,37 +202,3 @@ class GoogLeNet(nn.Module):
         modules.
         """
         return cls(num_classes, **{"width": 0.25, "blocks": (1, 2, 1), "stem": "small", **changes})
-
-    def forward(self, x: Tensor) -> Tensor:
-        layers.check_images(x, self.smallest)
-        for stage in self.stages.values():
-            x = stage(x)
-        return self.head(x)
-
-    def forward_with_aux(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """(N, 3, H, W) -> logits, and the auxiliary logits by the stage that feeds them: ``{"4a": ..., "4d": ...}``."""
-        layers.check_images(x, self.smallest)
-        logits = {}
-        for name, stage in self.stages.items():
-            x = stage(x)
-            if name in self.aux:
-                logits[name] = self.aux[name](x)
-        return self.head(x), logits
-
-
-def _check(num_classes, width, blocks, stem, norm, kernel5, pool4, aux_pool):
-    layers.check_size(num_classes, width)
-    most = (2, 5, 2)
-    if not (isinstance(blocks, tuple | list) and len(blocks) == 3 and all(isinstance(n, int) for n in blocks)):
-        raise ValueError(f"blocks is three whole numbers, how many modules of groups 3, 4, 5 to keep, not {blocks!r}")
-    if not all(0 <= kept <= limit for kept, limit in zip(blocks, most, strict=True)):
-        raise ValueError(f"blocks says how many modules of groups 3, 4, 5 to keep, at most {most}, not {blocks!r}")
-    for name, value, choices in (
-        ("stem", stem, ("full", "small")),
-        ("norm", norm, ("lrn", "none", "bn")),
-        ("kernel5", kernel5, (5, 3)),
-        ("pool4", pool4, (3, 2)),
-        ("aux_pool", aux_pool, ("paper", "adaptive")),
-    ):
-        if value not in choices:
-            raise ValueError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}")

@@ -77,25 +77,24 @@ def stage_modules(model: nn.Module) -> dict[str, nn.Module]:
 def depth(model: nn.Module, size: int | tuple[int, int] = 224) -> int:
     """Network -> the number of layers with weights on its longest path, as the papers count depth.
 
-    A real forward pass of one image in which every convolution and linear layer puts out "most so far, plus one" and
-    every other layer that would change a value hands it on. Residual sums of scaled branches are not counted by this
-    trick.
+    Counted on autograd's graph of one forward pass, where a branch, a residual sum and a concatenation are what they
+    are. A depthwise and a pointwise convolution count as two.
     """
-    shadow = copy.deepcopy(model).cpu().eval().float()
-
-    def plus_one(layer, inputs, out):
-        return torch.full_like(out, float(inputs[0].max()) + 1)
-
-    def unchanged(layer, inputs, out):
-        return torch.full_like(out, float(inputs[0].max()))
-
-    for layer in shadow.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.register_forward_hook(plus_one)
-        elif not list(layer.children()) and not isinstance(layer, nn.Flatten):
-            layer.register_forward_hook(unchanged)
-    with torch.no_grad():
-        return round(float(shadow(torch.zeros(1, 3, *_pair(size))).max()))
+    shadow = _meta_copy(model).requires_grad_(True)
+    out = shadow(torch.empty(1, _colours(shadow), *_pair(size), device="meta"))
+    longest: dict = {None: 0}  # the graph is too deep for a recursive walk of Python's
+    stack = [out.grad_fn]
+    while stack:
+        node = stack[-1]
+        before = [] if node is None else [parent for parent, _ in node.next_functions if parent not in longest]
+        if before:
+            stack += before
+            continue
+        stack.pop()
+        if node not in longest:
+            weighs = node.name().startswith(("ConvolutionBackward", "AddmmBackward", "MmBackward"))
+            longest[node] = weighs + max((longest[parent] for parent, _ in node.next_functions), default=0)
+    return longest[out.grad_fn]
 
 
 def receptive_field(model: nn.Module, stage: str, size: int = 224) -> tuple[int, int]:
@@ -183,6 +182,11 @@ def gradient_norms(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> dic
     return norms
 
 
+def _colours(model: nn.Module) -> int:
+    """What the first convolution reads: 3, or more where the model is one module of a network."""
+    return next((layer.in_channels for layer in model.modules() if isinstance(layer, nn.Conv2d)), 3)
+
+
 def _pair(size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else tuple(size)
 
@@ -202,8 +206,7 @@ def _run_meta(model: nn.Module, size) -> Iterator[tuple[nn.Module, Tensor]]:
     original = dict(zip(shadow.modules(), model.modules(), strict=True))
     for layer in shadow.modules():
         layer.register_forward_hook(lambda layer, inputs, out: calls.append((original[layer], out)))
-    channels = next((layer.in_channels for layer in shadow.modules() if isinstance(layer, nn.Conv2d)), 3)
-    shadow(torch.empty(1, channels, *_pair(size), device="meta"))
+    shadow(torch.empty(1, _colours(shadow), *_pair(size), device="meta"))
     yield from ((layer, out) for layer, out in calls if isinstance(out, Tensor))
 
 

@@ -23,13 +23,14 @@ MAY_IMPORT = {
     "googlenet": {"layers"},
     "bn_inception": {"layers"},
     "inception_v3": {"layers"},
-    "inception_v4": {"layers"},
-    "inception_resnet": {"layers", "inception_v4"},
-    "data": set(),
+    "inception_v4": {"layers", "inception_v3"},  # the reductions and the auxiliary classifier are V3's
+    "inception_resnet": {"layers", "inception_v3", "inception_v4"},
+    "fetch": set(),
+    "data": {"fetch"},
     "train": set(),
     "measure": set(),
     "look": set(),
-    "weights": _networks,
+    "weights": {"fetch"} | _networks,
     "plots": set(),
     "widgets": {"look", "measure", "plots"},
     "experiments": {"layers", "batch_norm", "weights", "plots"} | _networks | _stages,
@@ -37,14 +38,14 @@ MAY_IMPORT = {
 }
 # Slow to load, or a choice that belongs to the learner's session: wanted inside functions only.
 LATE = (
-    "matplotlib", "matplotlib.pyplot", "torchvision", "timm", "pandas", "mlxtend", "skimage", "scipy", "pooch", "PIL",
+    "matplotlib", "matplotlib.pyplot", "torchvision", "timm", "pandas", "mlxtend", "skimage", "scipy", "PIL",
     "IPython.display", "ipywidgets", "torchinfo",
 )  # fmt: skip
 PRINTS = {  # where a print is meant: module, function (None: anywhere in it)
     ("__main__", None),
     ("experiments", "main"),
     ("experiments", "run"),
-    ("data", "_download"),
+    ("fetch", "download"),
 }
 RUNS_WHAT_IT_LOADS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 SYSTEM_FILES = {"/proc/cpuinfo"}  # the same on every machine that has it

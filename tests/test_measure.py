@@ -11,6 +11,7 @@ from torch import nn
 from inception_lessons import layers, measure
 from inception_lessons.baselines import NIN, Plain
 from inception_lessons.googlenet import GoogLeNet, Inception
+from inception_lessons.inception_resnet import InceptionResNetV1
 
 NETWORKS = {
     "V1": lambda: GoogLeNet.laptop(norm="bn"),
@@ -212,6 +213,8 @@ def test_depth_is_the_longest_path():
         (lambda: GoogLeNet.laptop(), 32, 3 + 4 * 2 + 1),
         (lambda: NIN.laptop(), 32, 9),
         (lambda: Plain.laptop(), 32, 7),
+        (lambda: InceptionResNetV1.laptop(scales=(0.0, 1e-30, 1e30)), 32, 5 + 4 + 3 + 4 + 3 + 4 + 1),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(48, 8, bias=False), nn.Linear(8, 2)), 4, 2),
     ],
 )
 def test_depth_of_known_networks(make, size, want):
