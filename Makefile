@@ -19,7 +19,7 @@ help:
 	@echo "make lab         open the course in JupyterLab      make lab ARGS=--no-browser, make lab PYTHON=python3.12"
 	@echo "make test        the unit tests, then every notebook, its numbers compared"
 	@echo "make notebooks   run every notebook afresh and store its outputs"
-	@echo "make bench       training steps per second, seconds per lesson, import time"
+	@echo "make bench       speed: networks beside their peers, training, lessons, import"
 	@echo "make lint        ruff over package, tests and notebooks"
 	@echo "make clean       remove what was built; make distclean: the environment .venv too"
 
@@ -30,7 +30,7 @@ lab:
 	--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $$root $(ARGS)
 
 test:
-	@$(setup) --extras tests,parity
+	@$(setup) --extras tests,parity,export
 	@$(inside) -m pytest tests || { echo "make test: a unit test failed; the notebooks were not run." >&2; exit 1; }
 	@$(inside) -m pytest $(nbval) notebooks/*.ipynb || \
 	{ echo "make test: the unit tests pass, a notebook fails." >&2; exit 1; }
@@ -40,7 +40,7 @@ notebooks:
 	@$(inside) tests/execute_notebooks.py
 
 bench:
-	@$(setup) --extras tests
+	@$(setup) --extras tests,parity
 	@$(inside) tests/bench.py --lessons $(ARGS)
 
 lint:

@@ -113,6 +113,7 @@ def digest(root, pinned):
     """What an install depends on, in one word: its folder, what pyproject.toml asks for (tools aside), the pins."""
     tables = project(root)
     asked = [os.path.realpath(root), tables["build-system"], tables["project"], tables.get("tool", {}).get("hatch")]
+    asked.append(tables.get("tool", {}).get("inception-lessons"))
     asked.append(read_text(os.path.join(root, "constraints.txt")) if pinned else "unpinned")
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8")).hexdigest()
 
@@ -212,6 +213,11 @@ def install(root, extras, kept, pinned):
             raise Stop("The install failed. %s Then the same command goes on." % reason)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    loose = project(root).get("tool", {}).get("inception-lessons", {}).get("without-dependencies", {})
+    for extra in sorted(set(extras) & set(loose)):
+        command = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--no-deps"]
+        if subprocess.call(command + loose[extra], cwd=root) != 0:
+            print("%s could not be installed: the tests that compare with them are skipped." % ", ".join(loose[extra]))
     kernels = os.path.join(root, ".venv", "share", "jupyter", "kernels", "python3")
     if not os.path.isdir(kernels):  # ipykernel lies outside .venv: else another Python's kernel could start
         command = [python, "-m", "ipykernel", "install", "--sys-prefix"]

@@ -23,22 +23,22 @@ import json
 import os
 import tarfile
 import time
-import urllib.request
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from http.client import HTTPException
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from inception_lessons import fetch
+from inception_lessons.fetch import cache_folder
 
 DATA_VERSION = 1  # raise it when the drawing changes: cached sets of an older version are then rebuilt
 
@@ -264,16 +264,6 @@ def fingerprint(image_set: ImageSet) -> str:
 
 
 # ----------------------------------------------------------------------------------------------------- the user's cache
-
-
-def cache_folder() -> Path:
-    """The folder for built and downloaded sets: $INCEPTION_LESSONS_CACHE, or else the system's place for caches."""
-    chosen = os.environ.get("INCEPTION_LESSONS_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("inception-lessons"))
 
 
 def _content(tensors: dict[str, Tensor]) -> str:
@@ -608,7 +598,9 @@ def cifar10(
         return _cifar10_set(files, source)
     found = cache_folder() / CIFAR10_ARCHIVE
     if download:
-        _download(found, CIFAR10_MD5, CIFAR10_BYTES, mirrors, timeout)
+        slow = f"{CIFAR10_BYTES / 55e3 / 60:.0f} minutes at the 55 kB/s that its home server has given since June 2026"
+        say = f"{fetch.how_long(CIFAR10_BYTES)}, {slow}"
+        fetch.download(found, mirrors, md5=CIFAR10_MD5, size=CIFAR10_BYTES, timeout=timeout, say=say)
     elif not found.exists():
         raise FileNotFoundError(
             "CIFAR-10 is not in the cache folder. If you have it, say cifar10(path=...) with the folder or the .tar.gz "
@@ -716,98 +708,6 @@ def _cifar10_set(files: dict[str, np.ndarray], source: str) -> ImageSet:
 
     test = Split(torch.from_numpy(np.ascontiguousarray(pixels[-1])), torch.from_numpy(test_labels))
     return ImageSet("CIFAR-10", split(~held), split(held), test, CIFAR10_CLASSES, source)
-
-
-def _download(path: Path, md5: str, size: int, mirrors: Sequence[str], timeout: float) -> None:
-    """Fetch the file to `path` from the first mirror that gives it. At `path` there is the right file, or none.
-
-    What has come lies in `path`.part, which a later call goes on with. pooch does the checksum and the placing.
-    """
-    import pooch
-
-    if isinstance(mirrors, str) or not all(isinstance(url, str) for url in mirrors):
-        raise ValueError(f"mirrors must be a list of addresses, not {mirrors!r}")
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-        raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
-    part = path.with_name(f"{path.name}.part")
-    if path.is_file() and pooch.file_hash(str(path), alg="md5") == md5:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    print(
-        f"Fetching {path.name}: {size / 1e6:.0f} MB ({size / 2**20:.0f} MiB); about {size / 5e6:.0f} s at 5 MB/s, "
-        f"{size / 55e3 / 60:.0f} minutes at the 55 kB/s that its home server has given since June 2026. "
-        "It can be stopped: the next call goes on from there."
-    )
-    troubles = []
-    log = pooch.get_logger()
-    level = log.level
-    for url in mirrors:
-        server = urlsplit(url).netloc
-        try:
-            _fetch(url, part, size, timeout)
-        except (OSError, HTTPException) as error:
-            troubles.append(f"{server}: {error}")
-            continue
-        try:
-            log.setLevel("WARNING")
-            pooch.retrieve(
-                url, f"md5:{md5}", path.name, path.parent, downloader=lambda _, target, __: os.replace(part, target)
-            )
-            return
-        except ValueError:  # pooch has removed the file
-            troubles.append(f"{server}: what came has not the official checksum and was removed")
-        finally:
-            log.setLevel(level)
-    kept = part.stat().st_size if part.exists() else 0
-    after = (
-        f"{kept / 1e6:.1f} MB of {size / 1e6:.1f} MB are kept in {part.name}: the same call goes on from there"
-        if kept
-        else "nothing is kept: try again later"
-    )
-    raise ConnectionError(
-        f"{path.name} could not be fetched ({'; '.join(troubles) or 'no mirrors given'}). {after}; "
-        "or get the file another way and give it as path=..."
-    )
-
-
-def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
-    """Bring `part` to `size` bytes from one server, taking a dropped connection up again while each try brings more."""
-    from tqdm.auto import tqdm
-
-    if part.exists() and part.stat().st_size > size:
-        part.unlink()
-    for _ in range(100):
-        have = part.stat().st_size if part.exists() else 0
-        if have == size:
-            return
-        request = urllib.request.Request(url, headers={"User-Agent": "inception-lessons"})
-        if have:
-            request.add_header("Range", f"bytes={have}-")
-        try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer:
-                if answer.status == 206 and answer.headers.get("Content-Range") == f"bytes {have}-{size - 1}/{size}":
-                    start = have
-                elif answer.status == 200 and answer.headers.get("Content-Length") == str(size):
-                    start = 0  # the server does not go on from the middle
-                else:
-                    offered = answer.headers.get("Content-Range") or answer.headers.get("Content-Length")
-                    raise ConnectionError(f"it offers another file ({offered} bytes, wanted {size})")
-                with (
-                    open(part, "ab" if start else "wb") as file,
-                    tqdm(total=size, initial=start, unit="B", unit_scale=True, desc=part.stem, leave=False) as progress,
-                ):
-                    while chunk := answer.read1(1 << 16):
-                        file.write(chunk)
-                        progress.update(len(chunk))
-        except TimeoutError:
-            raise ConnectionError(f"it sent nothing for {timeout:g} s") from None
-        except (OSError, HTTPException):
-            if not part.exists() or part.stat().st_size <= have:
-                raise
-        now = part.stat().st_size if part.exists() else 0
-        if now <= have:
-            break
-    raise ConnectionError(f"the connection broke off after {now / 1e6:.1f} MB")
 
 
 # ----------------------------------------------------------------------------------------------- folders of photographs

@@ -1,10 +1,8 @@
 """Tests of `inception_lessons.data`: no leaks, true factors, honest batches, and files that are whole or not there."""
 
 import hashlib
-import http.server
 import io
 import tarfile
-import threading
 import time
 import warnings
 
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from servers import Server
 
 from inception_lessons import data
 
@@ -584,165 +583,25 @@ def test_cifar10_bad_files_get_a_sentence(tmp_path, cifar_rows, own_cache):
         data.cifar10()
 
 
-# --------------------------------------------------------------------------------------------------------- the download
-
-CONTENT = np.random.default_rng(1).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
-
-
-class Server:
-    """A server on 127.0.0.1 that misbehaves as `manner` says; it remembers which Range each request asked for."""
-
-    def __init__(self, manner):
-        self.manner, self.ranges, self.release = manner, [], threading.Event()
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                asked = self.headers.get("Range")
-                outer.ranges.append(asked)
-                start = (
-                    int(asked.removeprefix("bytes=").rstrip("-"))
-                    if asked and outer.manner not in ("no range", "page")
-                    else 0
-                )
-                body = CONTENT
-                if outer.manner == "lies":
-                    body = bytes(len(CONTENT))
-                if outer.manner == "page":
-                    body = b"<html>please log in</html>"
-                if outer.manner == "missing":
-                    return self.send_error(404)
-                self.send_response(206 if start else 200)
-                if start:
-                    self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-                self.send_header("Content-Length", str(len(body) - start))
-                self.end_headers()
-                rest = body[start:]
-                if outer.manner == "drops":
-                    rest = rest[:100_000]
-                if outer.manner in ("stalls", "drops once") and len(outer.ranges) == 1:
-                    rest = rest[:120_000]
-                self.wfile.write(rest)
-                if outer.manner == "stalls":
-                    self.wfile.flush()
-                    outer.release.wait(10)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}/{data.CIFAR10_ARCHIVE}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self):
-        self.release.set()
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture
-def serve(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    started = []
-
-    def start(manner):
-        started.append(Server(manner))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.close()
-
-
-@pytest.fixture
-def fetch(own_cache):
-    path = own_cache / data.CIFAR10_ARCHIVE
-
-    def call(*servers, timeout=5.0):
-        md5 = hashlib.md5(CONTENT).hexdigest()
-        data._download(path, md5, len(CONTENT), [server.url for server in servers], timeout)
-
-    call.path, call.part = path, path.with_name(f"{path.name}.part")
-    return call
-
-
-def only_the_file(fetch):
-    return fetch.path.read_bytes() == CONTENT and [p.name for p in fetch.path.parent.iterdir()] == [fetch.path.name]
-
-
-def test_download_says_size_and_time_and_places_the_file(serve, fetch, capfd):
-    server = serve("well")
-    fetch(server)
-    assert only_the_file(fetch)
-    captured = capfd.readouterr()
-    assert "Fetching cifar-10-binary.tar.gz: 0 MB" in captured.out and "55 kB/s" in captured.out
-    assert str(fetch.path.parent) not in captured.out + captured.err
-    fetch(server)
-    assert len(server.ranges) == 1  # what is there is not fetched again
-
-
-def test_download_goes_on_after_each_dropped_connection(serve, fetch):
-    server = serve("drops")
-    fetch(server)
-    assert server.ranges == [None, "bytes=100000-", "bytes=200000-"]
-    assert only_the_file(fetch)
-
-
-def test_download_goes_on_with_the_part_of_a_killed_call(serve, fetch):
-    fetch.path.parent.mkdir(parents=True)
-    fetch.part.write_bytes(CONTENT[:250_000])
-    server = serve("well")
-    fetch(server)
-    assert server.ranges == ["bytes=250000-"] and only_the_file(fetch)
-
-
-def test_download_starts_again_where_a_server_ignores_range(serve, fetch):
-    fetch.path.parent.mkdir(parents=True)
-    fetch.part.write_bytes(b"x" * 1000)
-    server = serve("no range")
-    fetch(server)
-    assert server.ranges == ["bytes=1000-"] and only_the_file(fetch)
-
-
-def test_wrong_bytes_are_removed_and_the_next_mirror_is_tried(serve, fetch):
-    with pytest.raises(ConnectionError, match="not the official checksum and was removed.*nothing is kept.*path="):
-        fetch(serve("lies"))
-    assert list(fetch.path.parent.iterdir()) == []
-    fetch(serve("missing"), serve("lies"), serve("well"))
-    assert only_the_file(fetch)
-
-
-def test_a_log_in_page_does_not_cost_the_part(serve, fetch):
-    fetch.path.parent.mkdir(parents=True)
-    fetch.part.write_bytes(CONTENT[:250_000])
-    with pytest.raises(ConnectionError, match=r"another file.*0.2 MB of 0.3 MB are kept in .*\.part"):
-        fetch(serve("page"))
-    assert fetch.part.read_bytes() == CONTENT[:250_000]
-
-
-def test_a_stalled_server_is_given_up_and_the_part_is_kept(serve, fetch):
-    start = time.monotonic()
-    with pytest.raises(ConnectionError, match="sent nothing for 0.3 s.*the same call goes on from there"):
-        fetch(serve("stalls"), timeout=0.3)
-    assert time.monotonic() - start < 3
-    assert fetch.part.read_bytes() == CONTENT[:120_000] and not fetch.path.exists()
-    fetch(serve("well"))
-    assert only_the_file(fetch)
-
-
-def test_cifar10_downloads_only_when_asked(serve, own_cache, cifar_rows, tmp_path, monkeypatch):
+def test_cifar10_downloads_only_when_asked(own_cache, cifar_rows, tmp_path, monkeypatch, capfd):
     pack(tmp_path / "official.tar.gz", {name: record.tobytes() for name, record in cifar_rows.items()})
     content = (tmp_path / "official.tar.gz").read_bytes()
-    monkeypatch.setitem(globals(), "CONTENT", content)
     monkeypatch.setattr(data, "CIFAR10_MD5", hashlib.md5(content).hexdigest())
     monkeypatch.setattr(data, "CIFAR10_BYTES", len(content))
-    server = serve("drops once")
-    with pytest.raises(FileNotFoundError):
-        data.cifar10(mirrors=[server.url])
-    assert server.ranges == []
-    image_set = data.cifar10(download=True, mirrors=[server.url])
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = Server("drops once", content, data.CIFAR10_ARCHIVE)
+    try:
+        with pytest.raises(FileNotFoundError):
+            data.cifar10(mirrors=[server.url])
+        assert server.ranges == []
+        capfd.readouterr()
+        image_set = data.cifar10(download=True, mirrors=[server.url])
+    finally:
+        server.close()
     assert len(image_set.train) == 45_000 and image_set.source == data.CIFAR10_SOURCE and len(server.ranges) == 2
+    out = capfd.readouterr().out
+    assert f"Fetching cifar-10-binary.tar.gz: {len(content) / 1e6:.0f} MB" in out and "at the 55 kB/s" in out
+    assert [p.name for p in own_cache.iterdir()] == [data.CIFAR10_ARCHIVE]
     assert data.fingerprint(data.cifar10()) == data.fingerprint(image_set)
     for bad in ({"mirrors": server.url}, {"timeout": 0}):
         with pytest.raises(ValueError, match="must be a"):
