@@ -278,11 +278,13 @@ def initialize(
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """Network in evaluation mode -> a copy in which every batch norm has gone into the convolution before it.
+    """Network in evaluation mode -> a copy for inference: every batch norm has gone into the convolution before it, and
+    a 1 x 1 convolution after an average has gone before it.
 
-    At inference batch norm is one multiplication and one addition a channel, both of which a convolution can do on
-    the side (section 3.1 of arXiv:1502.03167). The outputs are equal up to rounding. Raises ValueError for a network
-    in training mode, where the statistics are the batch's and nothing can be folded.
+    At inference batch norm is one multiplication and one addition a channel, both of which a convolution can do on the
+    side (section 3.1 of arXiv:1502.03167). Averaging and mixing channels are both linear, so they may change places,
+    and fewer channels are left to average. The outputs are equal up to rounding. Raises ValueError for a network in
+    training mode, where the statistics are the batch's and nothing can be folded.
     """
     if model.training:
         raise ValueError("only a network in evaluation mode can be folded: call .eval() first")
@@ -293,7 +295,31 @@ def fold(model: nn.Module) -> nn.Module:
         ):
             module.conv = fuse_conv_bn_eval(module.conv, module.norm)
             del module.norm
+    for module in list(folded.modules()):
+        for name, branch in module.items() if isinstance(module, Concat) else ():
+            if [type(part) for part in branch.children()] == [nn.AvgPool2d, nn.Sequential]:
+                module[name] = _average_last(*branch)
     return folded
+
+
+def _average_last(average: nn.AvgPool2d, unit: nn.Sequential) -> nn.Sequential:
+    """An average and the folded 1 x 1 unit after it -> the same with the average between convolution and ReLU."""
+    parts = OrderedDict(conv=unit.conv, average=average, relu=unit.relu)
+    if average.count_include_pad:  # zeros beyond the border would thin out the bias: it comes after them
+        parts = OrderedDict(conv=unit.conv, average=average, shift=Shift(unit.conv.bias), relu=unit.relu)
+        unit.conv.bias = None
+    return nn.Sequential(parts)
+
+
+class Shift(nn.Module):
+    """(N, C, H, W) -> the same, plus one number a channel."""
+
+    def __init__(self, bias: Tensor):
+        super().__init__()
+        self.bias = nn.Parameter(bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias[:, None, None]
 
 
 def check_blocks(blocks: tuple[int, ...], groups: str, most: tuple[int, ...] | None = None, *, length: int = 3) -> None:

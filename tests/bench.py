@@ -203,6 +203,13 @@ def bench_lessons(timeout: float) -> str:
     return f"## Lessons\n\nBudget {size}, kernel start included.\n\n{table(['lesson', 'seconds', 'peak MB'], rows)}"
 
 
+def bench_networks(quick: bool) -> str:
+    """The paper-sized networks beside torchvision's and timm's."""
+    import bench_networks
+
+    return bench_networks.bench_networks(quick)
+
+
 def machine() -> str:
     """Processor, threads, versions, and how busy the machine already is."""
     busy = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
@@ -214,8 +221,10 @@ def machine() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description="Training steps per second, import time, set and lesson seconds.")
-    parser.add_argument("--quick", action="store_true", help="fewer steps and modules: a minute or two")
+    parser = argparse.ArgumentParser(
+        description="Training steps per second, import time, set seconds, networks, lessons."
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer steps and modules, one network: a few minutes")
     parser.add_argument("--lessons", action="store_true", help="also run every lesson, for its seconds and memory")
     parser.add_argument("--timeout", type=float, default=300, metavar="SECONDS", help="limit for one cell (300)")
     options = parser.parse_args(arguments)
@@ -225,6 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
         lambda: bench_loops(options.quick),
         lambda: bench_imports(options.quick),
         lambda: bench_sets(options.quick),
+        lambda: bench_networks(options.quick),
     ]
     if options.lessons:
         benches.append(lambda: bench_lessons(options.timeout))

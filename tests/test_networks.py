@@ -622,6 +622,33 @@ def test_folded_network_computes_the_same(label):
     assert not shared
 
 
+@pytest.mark.parametrize("count_include_pad", [False, True])
+@pytest.mark.parametrize("kind", [BNInception, InceptionV3, InceptionV4])
+@torch.no_grad()
+def test_folding_moves_the_averages(kind, count_include_pad):
+    """They stand between convolution and ReLU afterwards; at the border a bias must not be averaged with zeros."""
+    torch.manual_seed(0)
+    model = kind.laptop(count_include_pad=count_include_pad).double().eval()
+    for norm in (layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)):
+        nn.init.normal_(norm.bias, mean=0.5, std=0.3)
+    folded, x = layers.fold(model), torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-9, atol=1e-10)
+    moved = 0
+    for name, stage in folded.stages.items():
+        seen = []
+        for layer in stage.modules():
+            if isinstance(layer, nn.AvgPool2d):
+                layer.register_forward_hook(lambda layer, inputs, out, seen=seen: seen.append(inputs[0].shape[1]))
+        folded(x)
+        if seen:
+            assert (
+                seen == [stage.branches["pool"].conv.out_channels]
+                and seen[0] < model.stages[name].branches["pool"][1].conv.in_channels
+            )
+            moved += 1
+    assert moved == sum(isinstance(layer, nn.AvgPool2d) for layer in model.modules()) > 0
+
+
 # ------------------------------------------------------------------------------------------- what one network alone has
 
 
