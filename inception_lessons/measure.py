@@ -222,3 +222,80 @@ def _meta_copy(model: nn.Module) -> nn.Module:
 def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
     parent, _, last = name.rpartition(".")
     setattr(model.get_submodule(parent), last, layer)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far a network's confidence can be believed. By bin, from doubtful to sure: mean ``confidence``, ``accuracy``
+    (both nan in an empty bin) and ``count``; over all examples: ``ece``, the expected calibration error, and ``nll``
+    in nats.
+    """
+
+    ece: float
+    nll: float
+    confidence: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    count: tuple[int, ...]
+
+    @property
+    def overconfidence(self) -> float:
+        """Mean confidence minus accuracy: above 0, the network believes itself more than it should. At most ``ece``
+        in size, for bins may err both ways.
+        """
+        bins = zip(self.confidence, self.accuracy, self.count, strict=True)
+        return sum(n * (c - a) for c, a, n in bins if n) / sum(self.count)
+
+
+def calibration(logits: Tensor, labels: Tensor, bins: int = 15) -> Calibration:
+    """Logits (N, K) and labels (N,) -> Calibration over ``bins`` equal steps of the largest probability, each without
+    its lower end.
+
+    ``ece`` is the mean over examples of the gap between a bin's accuracy and its confidence. Source: Guo et al.,
+    arXiv:1706.04599, section 2. Raises ValueError for shapes that do not fit, labels out of range, or logits that are
+    no numbers.
+    """
+    _check_logits(logits)
+    if labels.shape != logits.shape[:1] or labels.is_floating_point():
+        raise ValueError(f"labels are ({len(logits)},) whole numbers, not {tuple(labels.shape)} {labels.dtype}")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        wrong = int(labels.max() if labels.max() >= logits.shape[1] else labels.min())
+        raise ValueError(f"labels run from 0 to {logits.shape[1] - 1}, but label {wrong} came")
+    if not (isinstance(bins, int) and bins >= 1):
+        raise ValueError(f"bins is a whole number of at least 1, not {bins!r}")
+    logs = (
+        logits.detach().double().log_softmax(1)
+    )  # in double precision: a sum over thousands, and probabilities close to 1
+    sure, guess = logs.exp().max(1)
+    right = (guess == labels).double()
+    inner = torch.arange(1, bins, dtype=torch.double, device=sure.device) / bins
+    place = torch.bucketize(sure, inner)
+    count = torch.bincount(place, minlength=bins)
+    confidence = torch.bincount(place, sure, minlength=bins) / count  # 0 / 0 is nan
+    accuracy = torch.bincount(place, right, minlength=bins) / count
+    gap = (confidence - accuracy).abs().nan_to_num(0.0)
+    return Calibration(
+        ece=float((count * gap).sum() / len(labels)),
+        nll=float(-logs.gather(1, labels[:, None].long()).mean()),
+        confidence=tuple(confidence.tolist()),
+        accuracy=tuple(accuracy.tolist()),
+        count=tuple(count.tolist()),
+    )
+
+
+def logit_gap(logits: Tensor) -> float:
+    """Logits (N, K) -> the largest minus the mean of the others, mean over examples: what label smoothing bounds and
+    plain cross-entropy lets grow. Raises ValueError for fewer than two classes, or logits that are no numbers.
+    """
+    _check_logits(logits)
+    if logits.shape[1] < 2:
+        raise ValueError("a gap between logits wants at least 2 classes, not 1")
+    logits = logits.detach().double()
+    top = logits.max(1).values
+    return float((top - (logits.sum(1) - top) / (logits.shape[1] - 1)).mean())
+
+
+def _check_logits(logits: Tensor) -> None:
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise ValueError(f"logits are (examples, classes), at least one of each, not {tuple(logits.shape)}")
+    if not logits.isfinite().all():
+        raise ValueError("logits must be numbers, but some are infinite or nan: has this network diverged?")

@@ -1,5 +1,6 @@
 """What `inception_lessons.measure` says a network costs and sees, against torchinfo, arithmetic and other networks."""
 
+import math
 import time
 from types import SimpleNamespace
 
@@ -344,3 +345,112 @@ def test_one_module_is_counted_with_the_channels_that_it_takes():
     module = Inception(192, 64, 96, 128, 16, 32, 32)
     assert measure.count(module, 28) == measure.Cost(163_696, 128_049_152)
     assert measure.count(module.branches["b5"], 28).macs == 28 * 28 * (192 * 16 + 25 * 16 * 32)
+
+
+# ---------------------------------------------------------------------------------------------------------- calibration
+
+
+def by_loops(logits, labels, bins):
+    """Calibration example by example: (ece, nll, [(confidences, hits)] by bin)."""
+    places, nll = [[] for _ in range(bins)], 0.0
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        total = sum(math.exp(v - max(row)) for v in row)
+        probabilities = [math.exp(v - max(row)) / total for v in row]
+        sure = max(probabilities)
+        nll -= math.log(probabilities[label]) / len(labels)
+        k = next(k for k in range(bins) if sure <= (k + 1) / bins or k == bins - 1)
+        places[k].append((sure, float(probabilities.index(sure) == label)))
+    error = 0.0
+    for place in filter(None, places):
+        error += abs(sum(sure - hit for sure, hit in place)) / len(labels)
+    return error, nll, places
+
+
+@pytest.mark.parametrize("bins", [1, 4, 15, 100])
+@pytest.mark.parametrize("sharpness", [0.3, 2.0])
+def test_calibration_is_what_loops_say(bins, sharpness):
+    numbers = torch.Generator().manual_seed(bins)
+    logits, labels = (
+        sharpness * torch.randn(137, 5, generator=numbers),
+        torch.randint(0, 5, (137,), generator=numbers),
+    )
+    found, (error, nll, places) = measure.calibration(logits, labels, bins), by_loops(logits, labels, bins)
+    assert (found.ece, found.nll) == (pytest.approx(error, rel=1e-6), pytest.approx(nll, rel=1e-6))
+    assert list(found.count) == [len(place) for place in places] and sum(found.count) == 137
+    for confidence, accuracy, place in zip(found.confidence, found.accuracy, places, strict=True):
+        if place:
+            assert confidence == pytest.approx(sum(sure for sure, _ in place) / len(place))
+            assert accuracy == pytest.approx(sum(hit for _, hit in place) / len(place))
+        else:
+            assert math.isnan(confidence) and math.isnan(accuracy)
+    everything = [pair for place in places for pair in place]
+    assert found.overconfidence == pytest.approx(sum(sure - hit for sure, hit in everything) / 137, abs=1e-9)
+    assert abs(found.overconfidence) <= found.ece + 1e-12
+
+
+def test_calibration_of_networks_that_are_easy_to_judge():
+    labels = torch.tensor([0, 1, 2, 3])
+    sure = measure.calibration(1e4 * F.one_hot(labels, 4).float(), labels)
+    assert (sure.ece, sure.nll, sure.overconfidence) == (0, 0, 0) and sure.count == (0,) * 14 + (4,)
+    wrong = measure.calibration(1e4 * F.one_hot(labels.roll(1), 4).float(), labels)
+    assert (wrong.ece, wrong.nll, wrong.overconfidence) == (1, 1e4, 1)
+    shy = torch.log(torch.tensor([[0.4, 0.2, 0.2, 0.2]])).repeat(4, 1)
+    found = measure.calibration(shy, torch.zeros(4, dtype=torch.int64))
+    assert (found.ece, found.overconfidence) == (pytest.approx(0.6), pytest.approx(-0.6)), "always right, 40 % sure"
+    # errs both ways: the error counts each bin, the mean confidence does not see it
+    both = torch.log(torch.tensor([[0.9, 0.1]] * 4 + [[0.6, 0.4]] * 4))
+    found = measure.calibration(both, torch.tensor([0, 0, 1, 1, 0, 0, 0, 0]), 10)
+    assert found.ece == pytest.approx(0.4) and found.overconfidence == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_bin_holds_its_upper_end_and_not_its_lower():
+    """One half is the end of the fifth of ten bins, three quarters that of the third of four."""
+    even = torch.zeros(3, 2)
+    assert measure.calibration(even, torch.tensor([0, 1, 1]), 10).count == (0, 0, 0, 0, 3, 0, 0, 0, 0, 0)
+    assert measure.calibration(even, torch.tensor([0, 1, 1]), 2).count == (3, 0)
+    assert measure.calibration(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64), 3).count == (0, 0, 2)  # sure: 1.0
+
+
+def test_calibration_does_not_hang_on_how_the_numbers_are_stored():
+    numbers = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(64, 10, generator=numbers) * 3, torch.arange(64) % 10
+    found = measure.calibration(logits, labels)
+    assert found.ece == pytest.approx(measure.calibration(logits + 500.0, labels).ece, abs=1e-5)
+    assert measure.calibration(logits.bfloat16(), labels).nll == pytest.approx(found.nll, rel=0.01)
+    again = measure.calibration(logits.clone().requires_grad_(), labels.int())
+    assert (again.ece, again.nll, again.count) == (found.ece, found.nll, found.count)
+    assert measure.logit_gap(logits.clone().requires_grad_()) == measure.logit_gap(logits)
+
+
+@pytest.mark.parametrize(
+    "logits, labels, bins, said",
+    [
+        (torch.zeros(3), torch.zeros(3).long(), 15, r"not \(3,\)"),
+        (torch.zeros(0, 10), torch.zeros(0).long(), 15, r"not \(0, 10\)"),
+        (torch.zeros(3, 4), torch.zeros(2).long(), 15, r"labels are \(3,\) .* not \(2,\)"),
+        (torch.zeros(3, 4), torch.zeros(3), 15, "torch.float32"),
+        (torch.zeros(3, 4), torch.tensor([0, 4, 1]), 15, "0 to 3, but label 4"),
+        (torch.zeros(3, 4), torch.tensor([0, -1, 1]), 15, "0 to 3, but label -1"),
+        (torch.zeros(3, 4), torch.zeros(3).long(), 0, "bins .* not 0"),
+        (torch.zeros(3, 4), torch.zeros(3).long(), 2.5, "bins .* not 2.5"),
+        (torch.full((3, 4), math.nan), torch.zeros(3).long(), 15, "diverged"),
+        (torch.full((3, 4), math.inf), torch.zeros(3).long(), 15, "diverged"),
+    ],
+)
+def test_what_calibration_refuses(logits, labels, bins, said):
+    with pytest.raises(ValueError, match=said):
+        measure.calibration(logits, labels, bins)
+
+
+def test_logit_gap_is_what_loops_say():
+    logits = torch.randn(23, 6, generator=torch.Generator().manual_seed(1)) * 4
+    total = 0.0
+    for row in logits.tolist():
+        top = row.index(max(row))
+        total += row[top] - sum(value for k, value in enumerate(row) if k != top) / 5
+    assert measure.logit_gap(logits) == pytest.approx(total / 23, rel=1e-6)
+    assert measure.logit_gap(logits + 7) == pytest.approx(measure.logit_gap(logits), rel=1e-5)
+    assert measure.logit_gap(torch.tensor([[3.0, 3.0], [0.0, 4.0]])) == 2.0  # a tie: one of them is the largest
+    for wrong, said in ((torch.zeros(4, 1), "at least 2"), (torch.zeros(4), "not"), (logits * math.nan, "diverged")):
+        with pytest.raises(ValueError, match=said):
+            measure.logit_gap(wrong)

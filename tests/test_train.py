@@ -266,6 +266,13 @@ def test_rate_at_its_ends(schedule, first, middle, last):
         ({"weight_decay": -1e-4}, "weight_decay .* not -0.0001"),
         ({"label_smoothing": 1.0}, "label_smoothing .* not 1.0"),
         ({"aux_weight": math.nan}, "aux_weight .* not nan"),
+        ({"clip": 0}, "clip .* not 0"),
+        ({"clip": -2.0}, "clip .* not -2.0"),
+        ({"clip": math.nan}, "clip .* not nan"),
+        ({"clip": math.inf}, "clip .* not inf"),
+        ({"average": 0.0}, "average .* not 0.0"),
+        ({"average": 1.0}, "average .* not 1.0"),
+        ({"average": math.nan}, "average .* not nan"),
     ],
 )
 def test_a_bad_recipe_is_refused_with_what_came(changes, said):
@@ -276,6 +283,142 @@ def test_a_bad_recipe_is_refused_with_what_came(changes, said):
 def test_a_recipe_cannot_be_changed_behind_ones_back():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Recipe().lr = 1.0
+
+
+# --------------------------------------------------------------------------- clipped gradients and averaged weights
+
+
+def gradients(model, images, labels, aux_weight=0.3):
+    """Of the first step's loss, auxiliary classifiers included, by parameter."""
+    logits, aux = model.train().forward_with_aux(images)
+    loss = nn.functional.cross_entropy(logits, labels)
+    loss = loss + sum(aux_weight * nn.functional.cross_entropy(extra, labels) for extra in aux.values())
+    return torch.autograd.grad(loss, list(model.parameters()))
+
+
+def test_a_clipped_step_is_a_scaled_gradient():
+    source, model, before = Recorded(split()), net(aux=("4a",)), net(aux=("4a",))
+    fitted(Recipe(steps=1, batch_size=8, lr=0.5, momentum=0.0, clip=0.25), model=model, source=source)
+    found = gradients(net(aux=("4a",)), *source.given[0])
+    length = math.sqrt(sum(value * value for g in found for value in g.flatten().tolist()))
+    assert length > 0.5, "nothing to clip"
+    for p, start, g in zip(model.parameters(), before.parameters(), found, strict=True):
+        torch.testing.assert_close(p - start, -0.5 * g * (0.25 / length), rtol=1e-3, atol=1e-6)
+
+
+def test_a_gradient_shorter_than_the_threshold_is_left_alone():
+    plain, history = fitted(Recipe(steps=12, batch_size=8))
+    model, clipped = fitted(Recipe(steps=12, batch_size=8, clip=1e6))
+    assert same_weights(plain, model) and history.loss == clipped.loss
+    assert not same_weights(plain, fitted(Recipe(steps=12, batch_size=8, clip=0.1))[0])
+
+
+def followed(recipe, **options):
+    """-> network, history, and its state after every step, as a watcher sees it."""
+    states, model = [], net()
+
+    def watch(history):
+        if not history.finished:
+            states.append({key: value.clone() for key, value in model.state_dict().items()})
+
+    return *fitted(recipe, model=model, watch=watch, **options), states
+
+
+def running_average(states, decay):
+    """By loops: the first state, then each later one with the weight 1 - decay."""
+    average = {key: value.clone() for key, value in states[0].items()}
+    for state in states[1:]:
+        for key, value in state.items():
+            if value.is_floating_point():
+                average[key] = decay * average[key] + (1 - decay) * value
+            else:
+                average[key] = value
+    return average
+
+
+def test_averaged_weights_are_what_loops_say():
+    model, history, states = followed(Recipe(steps=9, batch_size=8, average=0.8))
+    wanted = running_average(states, 0.8)
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, wanted[key], rtol=1e-5, atol=1e-6, msg=lambda text, key=key: f"{key}: {text}")
+    assert model.state_dict()["trunk.1.num_batches_tracked"] == 9, "a count has no average"
+    for key in ("trunk.0.weight", "trunk.1.running_mean", "trunk.1.running_var", "head.1.bias"):
+        for other in (states[-1][key], running_average(states, 0.7)[key]):
+            assert not torch.allclose(wanted[key], other, rtol=1e-3, atol=1e-4), "the comparison cannot tell"
+    plain, without = fitted(Recipe(steps=9, batch_size=8))
+    assert history.loss == without.loss and same_weights_as(plain, states[-1]), "averaging changed the training"
+    assert not model.training and not history.stopped
+
+
+def same_weights_as(model, state):
+    return all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_an_average_over_one_step_is_that_step():
+    assert same_weights(
+        fitted(Recipe(steps=1, batch_size=8, average=0.99))[0], fitted(Recipe(steps=1, batch_size=8))[0]
+    )
+
+
+def test_validation_is_of_the_averaged_weights():
+    some = split(17, seed=1)
+    recipe = Recipe(steps=7, batch_size=8, average=0.9)
+    model, history, states = followed(recipe, validation=some, validate_every=3)
+    assert [row[0] for row in history.validation] == [3, 6, 7]
+    for step, loss, accuracy in history.validation:
+        other = net()
+        other.load_state_dict(running_average(states[:step], 0.9))
+        scores = train.evaluate(other, some)
+        assert (loss, accuracy) == (pytest.approx(scores.loss, rel=1e-5), scores.accuracy)
+        other.load_state_dict(states[step - 1])
+        assert abs(train.evaluate(other, some).loss - loss) > 1e-3, "the comparison cannot tell"
+    scores = train.evaluate(model, some)
+    assert history.validation[-1][1:] == (scores.loss, scores.accuracy), "another network is kept than was validated"
+    assert same_weights(model, fitted(recipe)[0]), "looking changed the training"
+
+
+def test_an_interrupted_run_leaves_the_weights_of_its_last_step():
+    def interrupted(average):
+        model = net()
+
+        def watch(history):
+            if len(history.loss) == 4:
+                raise KeyboardInterrupt
+
+        recipe = Recipe(steps=9, batch_size=8, average=average)
+        with pytest.raises(KeyboardInterrupt):
+            fitted(recipe, model=model, watch=watch, validation=split(10), validate_every=2)
+        return model
+
+    stopped, plain = interrupted(0.9), interrupted(None)
+    assert same_weights(stopped, plain) and all(p.isfinite().all() for p in stopped.parameters())
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_a_run_that_diverged_is_stopped_with_an_average_as_without(device):
+    found = []
+    for average in (None, 0.9):
+        recipe = Recipe(steps=60, batch_size=8, average=average, clip=1.0)
+        options = {"device": device, "validation": split(10), "validate_every": 4}
+        model, history = fitted(recipe, source=Recorded(split(), spoil_at=3), **options)
+        found.append((history.loss, history.validation, history.stopped, history.finished, model.training))
+        assert model.state_dict()["trunk.1.num_batches_tracked"] == (3 if device == "cpu" else 4)
+    assert found[0] == found[1] and "at step 3" in found[1][2] and found[1][3:] == (True, False)
+
+
+def test_the_recipe_of_inception_v3():
+    recipe = Recipe.inception_v3(steps=40, batch_size=8, lr=0.5)
+    assert (recipe.optimizer, recipe.momentum, recipe.clip, recipe.label_smoothing) == ("rmsprop", 0.0, 2.0, 0.1)
+    assert (recipe.steps, recipe.lr) == (40, 0.5) and Recipe.inception_v3().lr == 0.045
+    group = recipe.build(net()).param_groups[0]
+    assert (group["alpha"], group["eps"], group["momentum"], group["weight_decay"]) == (0.9, 1.0, 0.0, 4e-5)
+    # the paper's staircase, 0.94 every two epochs, comes to the hundredth where ours ends after 149 epochs
+    ours = Recipe.inception_v3(steps=149)
+    assert [ours.rate(n) for n in (0, 50, 100, 148)] == pytest.approx(
+        [0.045 * 0.94 ** (n / 2) for n in (0, 50, 100, 148)], rel=0.01
+    )
+    _, history = fitted(recipe)
+    assert history.final_loss() < history.loss[0] and Recipe.inception_v3(average=None, clip=None).average is None
 
 
 # --------------------------------------------------------------------------------------------------------------- scores
