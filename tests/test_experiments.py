@@ -4,9 +4,11 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,15 @@ import scipy.stats
 import torch
 from test_data import DEFAULT_FINGERPRINT
 
-from inception_lessons import data, experiments
-from inception_lessons.experiments import EXPERIMENTS, SWEEP_SEEDS, VERDICTS, Interval, Verdict
+from inception_lessons import data, experiments, train
+from inception_lessons.experiments import EXPERIMENTS, SWEEP_SEEDS, VERDICTS, Experiment, Interval, Verdict, engine
 from inception_lessons.train import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
-STORED = sorted((ROOT / "data" / "results").glob("*.json"))
+RESULTS = ROOT / "data" / "results"
+STORED = sorted(RESULTS.rglob("*.json"))
+FIRST = [id for id, of in EXPERIMENTS.items() if of.measure.__module__.endswith(".lesson_01")]
+UNRUN = ("lesson_02", "lesson_03", "lesson_04", "lesson_05")  # not every claim there has its results yet
 HOLDS, PART, NOT_HERE, OPPOSITE, _ = VERDICTS
 
 
@@ -138,7 +143,7 @@ def synthetic(id, effect):
     raise AssertionError(f"give {id} made-up runs here")
 
 
-@pytest.mark.parametrize("id", EXPERIMENTS)
+@pytest.mark.parametrize("id", FIRST)  # the later lessons' claims: test_claims_*.py
 @pytest.mark.parametrize("effect, word", [(1, HOLDS), (0.3, PART), (0, NOT_HERE), (-1, OPPOSITE)])
 def test_every_rule_says_what_the_runs_say(id, effect, word):
     verdict = EXPERIMENTS[id].verdict(synthetic(id, effect))
@@ -170,7 +175,7 @@ def test_v1e_with_one_part_of_three_holds_in_part():
 
 
 def test_sentences_carry_the_figures():
-    for id in EXPERIMENTS:
+    for id in FIRST:
         sentences = {effect: EXPERIMENTS[id].verdict(synthetic(id, effect)).sentence for effect in (1, 0, -1)}
         assert len(set(sentences.values())) == 3, f"the sentence of {id} does not depend on the runs"
         assert all("[" in s and "]" in s for s in sentences.values()), "no interval"
@@ -202,76 +207,119 @@ def test_runs_are_paired_by_seed_not_by_place():
 # ------------------------------------------------------------------------------------------------------- stored results
 
 
-@pytest.mark.parametrize("id", EXPERIMENTS)
-def test_every_claim_has_its_results(id):
-    assert experiments.results(id)["id"] == id
+def test_every_claim_has_its_results():
+    missing = {}
+    for id, of in EXPERIMENTS.items():
+        for dataset in of.datasets:
+            try:
+                assert experiments.results(id, dataset=dataset)["id"] == (of.shares or id)
+            except FileNotFoundError:
+                missing.setdefault(of.measure.__module__.rsplit(".")[-1], []).append((id, dataset))
+    lessons = {of.measure.__module__.rsplit(".")[-1] for of in EXPERIMENTS.values()}
+    assert set(missing) == set(UNRUN) & lessons, f"no results for {missing}; UNRUN names the lessons that lack some"
 
 
 def test_there_are_no_results_without_a_claim():
-    assert {path.stem for path in STORED} <= set(EXPERIMENTS)
+    wanted = set()
+    for id, of in EXPERIMENTS.items():
+        names = [id + ".json", *(f"{other}/{id}.json" for other in of.datasets[1:])]
+        wanted |= set(names) if not of.shares else set()
+    assert {path.relative_to(RESULTS).as_posix() for path in STORED} <= wanted
 
 
-@pytest.fixture(params=STORED, ids=lambda path: path.stem)
+@pytest.fixture(params=STORED, ids=lambda path: path.relative_to(RESULTS).with_suffix("").as_posix())
 def stored(request):
-    return request.param.stem, json.loads(request.param.read_text())
+    """Claim, data set, and what its file says."""
+    path = request.param
+    dataset = EXPERIMENTS[path.stem].datasets[0] if path.parent == RESULTS else path.parent.name
+    return path.stem, dataset, json.loads(path.read_text())
+
+
+FINGERPRINTS = {  # of the pixels and labels
+    "digits": DEFAULT_FINGERPRINT,
+    "mnist": "b76a733e536a2d79e45441f9afd227d88f65fdb8aefa1f4521a5f3882bf6679f",
+    "cifar10": "f119a2784636d8a2f5358385b99e822e8bce078d20ebff69cc667d38c66a732f",  # JPEG re-encoded
+}
 
 
 def test_stored_settings_are_the_current_ones(stored):
-    id, found = stored
-    assert found["settings_hash"] == EXPERIMENTS[id].settings_hash()
-    assert found["settings"] == json.loads(json.dumps(EXPERIMENTS[id].settings()))
+    id, dataset, found = stored
+    assert found["settings_hash"] == EXPERIMENTS[id].settings_hash(dataset)
+    assert found["settings"] == json.loads(json.dumps(EXPERIMENTS[id].settings(dataset)))
     assert found["claim"] == EXPERIMENTS[id].claim and found["threshold"] == EXPERIMENTS[id].threshold
-    assert found["data_sha256"] == DEFAULT_FINGERPRINT
+    assert found["data_sha256"] == FINGERPRINTS[dataset]
+    assert ("JPEG re-encoded" in found.get("data", "")) == (dataset == "cifar10"), "not the official pixels: say so"
 
 
 def test_stored_verdict_follows_from_the_stored_runs(stored):
-    id, found = stored
-    assert experiments.verdict(id) == Verdict(found["verdict"], found["sentence"])
+    id, dataset, found = stored
+    assert experiments.verdict(id, dataset=dataset) == Verdict(found["verdict"], found["sentence"])
     assert found["verdict"] in VERDICTS
+    others = {other: of for other, of in EXPERIMENTS.items() if of.shares == id}
+    assert set(found.get("shared", {})) == set(others)
+    for other in others:
+        said = found["shared"][other]
+        assert experiments.verdict(other, dataset=dataset) == Verdict(said["verdict"], said["sentence"])
 
 
 def test_stored_runs_are_enough_and_fair(stored):
-    id, found = stored
+    id, dataset, found = stored
     final = {(run["arm"], run["seed"]): run for run in found["runs"]}
     assert len(final) == len(found["runs"]) and {arm for arm, _ in final} == set(EXPERIMENTS[id].arms)
     seeds = {seed for _, seed in final}
     assert len(seeds) >= 5 and not seeds & set(SWEEP_SEEDS)
     assert f"--seeds {len(seeds)}" in found["command"] and id in found["command"].split()
+    assert ("--cifar10" in found["command"]) == (dataset == "cifar10")
     assert all(run["rate"] == found["rates"][run["arm"]] for run in found["runs"])
     for run in found["runs"]:
         assert 0 <= run["validation_accuracy"] <= 1 and 0 <= run["test_accuracy"] <= 1
 
 
 def test_stored_rates_are_the_best_of_the_stored_sweep(stored):
-    id, found = stored
+    id, _, found = stored
     of = EXPERIMENTS[id]
     assert set(found["rates"]) == set(of.arms)
-    if len(of.rates) == 1:
-        assert found["sweep"] == [] and set(found["rates"].values()) == set(of.rates)
-        return
-    swept = {(run["arm"], run["rate"], run["seed"]): run["validation_accuracy"] for run in found["sweep"]}
-    assert set(swept) == {(arm, rate, seed) for arm in of.arms for rate in of.rates for seed in SWEEP_SEEDS}
-    for arm, rate in found["rates"].items():
-        mean = {r: sum(swept[arm, r, s] for s in SWEEP_SEEDS) for r in of.rates}
-        assert mean[rate] == max(mean.values()), f"{id}: {arm} was not run at its best rate"
+    arms = [name for name, arm in of.arms.items() if not {"rate", "rate_of"} & set(arm)] if len(of.rates) > 1 else []
+    swept = {
+        (r["arm"], r["rate"], r["seed"]): -r[of.lowest] if of.lowest else r["validation_accuracy"]
+        for r in found["sweep"]
+    }
+    assert set(swept) == {(arm, rate, seed) for arm in arms for rate in of.rates for seed in SWEEP_SEEDS}
+    for name, rate in found["rates"].items():
+        arm = of.arms[name]
+        if name in arms:
+            mean = {r: sum(swept[name, r, s] for s in SWEEP_SEEDS) for r in of.rates}
+            assert mean[rate] == max(mean.values()), f"{id}: {name} was not run at its best rate"
+        elif "rate_of" in arm:
+            assert rate == pytest.approx(found["rates"][arm["rate_of"]] * arm["times"])
+        else:
+            assert rate == arm.get("rate", of.rates[0])
 
 
 def test_stored_curves_are_whole(stored):
-    id, found = stored
+    id, dataset, found = stored
     steps = found["settings"]["recipe"]["steps"]
     assert found["every"] == experiments.EVERY
+    learned = False
     for run in found["runs"]:
         if run["stopped"] is None:
             assert len(run["curve"]) == (steps - experiments.EVERY) // experiments.EVERY + 1
-            assert all(map(math.isfinite, run["curve"])) and run["curve"][0] > run["curve"][-1]
+            assert all(map(math.isfinite, run["curve"]))
+            learned |= run["curve"][0] > run["curve"][-1] + 0.1
             assert run["curve"][-1] == pytest.approx(run["loss"], abs=2e-4) or steps % experiments.EVERY
-    for arm, curves in experiments.curves(id).items():
-        whole = [run["curve"] for run in found["runs"] if run["arm"] == arm and not run["stopped"]]
-        assert curves == whole and whole, f"every run of {arm} diverged"
+    assert learned, "nothing learns"
+    for arm, curves in experiments.curves(id, dataset=dataset).items():
+        assert curves == [run["curve"] for run in found["runs"] if run["arm"] == arm and not run["stopped"]]
+
+
+@pytest.mark.parametrize("id", [id for id in FIRST if (RESULTS / f"{id}.json").is_file()])
+def test_every_stored_run_of_lesson_01_learns(id):
+    runs = experiments.results(id)["runs"]
+    assert all(run["stopped"] is None and run["curve"][0] > run["curve"][-1] for run in runs)
 
 
 def test_stored_results_name_no_machine(stored):
-    text = json.dumps(stored[1])
+    text = json.dumps(stored[2])
     assert "/home/" not in text and "/root" not in text and "/tmp" not in text and str(ROOT) not in text
 
 
@@ -365,6 +413,7 @@ class Toy:
             {0.1: 0.01, 0.2: 0.1, 0.4: 0.05}[recipe.lr] if arm["bonus"] else {0.1: 0.3, 0.2: 0.2, 0.4: 0.1}[recipe.lr]
         )
         found = {"loss": 0.5, "stopped": None, "curve": [1.0, 0.5], "seconds": 0.1, "validation_accuracy": 0.5 + best}
+        found["steps_to"] = {0.1: 80, 0.2: 70, 0.4: 60}[recipe.lr] if arm["bonus"] else abs(recipe.lr - 0.2) * 100 + 60
         return found | ({"test_accuracy": 0.5 + arm["bonus"] + seed * 0.001} if final else {})
 
 
@@ -377,11 +426,11 @@ def toy(monkeypatch):
         return Verdict(experiments.decide(change, 0.01), f"with minus without: {change}")
 
     arms = {"with": {"bonus": 0.1}, "without": {"bonus": 0}}
-    of = experiments.Experiment("TOY", "a toy", "above 0.01", arms, (0.1, 0.2, 0.4), Recipe(steps=20), measure, judge)
+    of = Experiment("TOY", "a toy", "above 0.01", arms, (0.1, 0.2, 0.4), Recipe(steps=20), measure, judge=judge)
     monkeypatch.setitem(EXPERIMENTS, "TOY", of)
-    monkeypatch.setattr(experiments, "_pool", lambda workers: contextlib.nullcontext(FakePool()))
+    monkeypatch.setattr(engine, "_pool", lambda workers: contextlib.nullcontext(FakePool()))
     small = data.Split(torch.zeros(4, 8, 8, 3, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
-    monkeypatch.setattr(experiments, "_images", lambda: data.ImageSet("toy", small, small, small, ("0",), "made here"))
+    monkeypatch.setattr(engine, "_images", lambda *_: data.ImageSet("toy", small, small, small, ("0",), "made here"))
     return measure
 
 
@@ -469,10 +518,239 @@ def test_run_one(toy, tmp_path, monkeypatch):
     assert "test_accuracy" not in experiments.run_one("TOY", "with", rate=0.4, seed=3)
     assert toy.calls == [(0.1, 0.4, 3, False)]
     go(tmp_path)
-    monkeypatch.setattr(experiments.weights, "folder", lambda: tmp_path)
+    monkeypatch.setattr(engine.weights, "folder", lambda: tmp_path)
     (tmp_path / "out").rename(tmp_path / "results")
     experiments.run_one("TOY", "without", seed=8)
     assert toy.calls[-1] == (0, 0.1, 8, False), "the arm's stored best rate"
+
+
+# ------------------------------------------------------------------- data sets, rates of an arm's own, shared runs
+
+
+@pytest.fixture
+def register():
+    """-> ``experiment`` with the registry put back afterwards, and without a measurement that takes time."""
+    before = EXPERIMENTS.copy()
+
+    def make(id="X", measure=None, **changes):
+        given = {"claim": "c", "threshold": "t", "arms": {"a": {}}, "recipe": Recipe(steps=20)} | changes
+        return experiments.experiment(id, **given)(measure or (lambda *_: {}))
+
+    yield make
+    EXPERIMENTS.clear()
+    EXPERIMENTS.update(before)
+
+
+def test_recipe_and_settings_by_data_set(register):
+    of = register(datasets=("digits", "cifar10", "mnist"), recipes={"cifar10": {"steps": 30}})
+    assert (of.recipe_on("digits").steps, of.recipe_on("cifar10").steps, of.recipe_on("mnist").steps) == (20, 30, 20)
+    assert of.settings() == of.settings("digits") and of.settings()["data"].startswith("digits_in_the_wild, version ")
+    assert of.settings("cifar10")["data"] == "cifar10" and of.settings("cifar10")["recipe"]["steps"] == 30
+    assert of.settings("mnist")["data"] == "mnist_digits"
+    assert len({of.settings_hash(name) for name in of.datasets}) == 3 and of.settings_hash() == of.settings_hash(
+        "digits"
+    )
+    with pytest.raises(ValueError, match="X runs on digits, cifar10, mnist, not on 'imagenet'"):
+        of.recipe_on("imagenet")
+    with pytest.raises(ValueError, match="N1 runs on digits, not on 'cifar10'"):
+        experiments.results("N1", dataset="cifar10")
+    with pytest.raises(ValueError, match="N1 runs on digits, not on 'cifar10'"):
+        experiments.main(["N1", "--cifar10", "nowhere"])
+
+
+def test_what_a_recipe_does_not_use_is_not_in_the_hash(register):
+    @dataclass(frozen=True)
+    class Longer(Recipe):
+        trick: float | None = None
+
+    plain, unused, used = (register(recipe=r) for r in (Recipe(), Longer(), Longer(trick=0.5)))
+    assert plain.settings_hash() == unused.settings_hash() != used.settings_hash()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"datasets": ("digits", "imagenet")}, "X: data sets are some of digits, mnist, cifar10"),
+        ({"datasets": ()}, "X: data sets are some of"),
+        ({"recipes": {"cifar10": {"steps": 3}}}, "X: data sets are some of"),
+        ({"arms": {"a": {"rate_of": "b", "times": 2}, "b": {}}}, "X: the rate of 'a' is its own, or that of an arm"),
+        ({"arms": {"a": {"rate_of": "a", "times": 2}}}, "X: the rate of 'a'"),
+        ({"arms": {"b": {}, "a": {"rate_of": "b", "times": 2, "rate": 1.0}}}, "X: the rate of 'a'"),
+        ({"arms": None}, "X wants arms and a recipe, or shares"),
+        ({"recipe": None}, "X wants arms and a recipe, or shares"),
+        ({"shares": "N1"}, "X is judged on the runs of N1: it cannot have arms"),
+        ({"shares": "N9", "arms": None, "recipe": None}, "no experiment 'N9'"),
+    ],
+)
+def test_experiments_that_cannot_be_run_are_refused(register, changes, message):
+    with pytest.raises(ValueError, match=message):
+        register(**changes)
+    assert "X" not in EXPERIMENTS
+
+
+def test_arms_with_rates_of_their_own(toy, tmp_path, monkeypatch):
+    arms = {
+        "with": {"bonus": 0.1},
+        "fixed": {"bonus": 0, "rate": 0.4},
+        "same": {"bonus": 0, "rate_of": "with", "times": 1},
+        "half": {"bonus": 0, "rate_of": "with", "times": 0.5},
+        "again": {"bonus": 0, "rate_of": "half", "times": 4},
+    }
+    monkeypatch.setattr(EXPERIMENTS["TOY"], "arms", arms)
+    monkeypatch.setattr(EXPERIMENTS["TOY"], "judge", lambda arms: Verdict(HOLDS, "."))
+    found = go(tmp_path)
+    assert found["rates"] == {"with": 0.2, "fixed": 0.4, "same": 0.2, "half": 0.1, "again": 0.4}
+    assert {row["arm"] for row in found["sweep"]} == {"with"} and len(found["sweep"]) == 6
+    assert [(rate, seed) for _, rate, seed, final in toy.calls if final] == [
+        (rate, seed) for rate in found["rates"].values() for seed in range(5)
+    ]
+
+
+def test_the_sweep_takes_the_lowest_if_asked(toy, tmp_path, monkeypatch):
+    assert go(tmp_path)["rates"] == {"with": 0.2, "without": 0.1}
+    before = EXPERIMENTS["TOY"].settings_hash()
+    monkeypatch.setattr(EXPERIMENTS["TOY"], "lowest", "steps_to")
+    assert EXPERIMENTS["TOY"].settings_hash() != before
+    found = go(tmp_path)
+    assert found["rates"] == {"with": 0.4, "without": 0.2}, "not the fewest steps"
+    assert {row["steps_to"] for row in found["sweep"]} == {70, 60, 80}
+
+
+def test_a_rate_is_a_plain_number():
+    of = Experiment("X", "", "", {"a": {}, "b": {"rate_of": "a", "times": 3}}, (0.2,), Recipe(), None)
+    assert engine._best(of, []) == {"a": 0.2, "b": 0.6}  # 3 * 0.2 is 0.6000000000000001
+
+
+def test_the_edge_of_a_sweep_is_told(toy, tmp_path, monkeypatch, capsys):
+    go(tmp_path)
+    assert capsys.readouterr().out == "TOY: without is best at 0.1, the edge of the sweep [0.1, 0.2, 0.4]: widen it\n"
+
+
+def test_cifar10_goes_to_a_folder_of_its_own(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(EXPERIMENTS["TOY"], "datasets", ("digits", "cifar10"))
+    monkeypatch.setattr(engine.weights, "folder", lambda: tmp_path)
+    monkeypatch.setattr(engine, "_single_thread", lambda: None)
+    asked = []
+    small = engine._images()
+    monkeypatch.setattr(engine, "_images", lambda *which: asked.append(which) or replace(small, name=str(which[0])))
+    monkeypatch.setenv(engine.CIFAR10_PATH, "")
+    path = experiments.run("TOY", progress=False)
+    assert path == tmp_path / "results" / "TOY.json" and set(asked) == {("digits", None)}
+    calls = len(toy.calls)
+    assert experiments.main(["TOY", "--cifar10", str(tmp_path), "--note", "JPEG re-encoded"]) == 0
+    found = json.loads((tmp_path / "results" / "cifar10" / "TOY.json").read_text())
+    assert set(asked) == {("digits", None), ("cifar10", str(tmp_path))} and len(toy.calls) == 2 * calls
+    assert found["data"] == "cifar10, JPEG re-encoded" and found["settings"]["data"] == "cifar10"
+    assert found["command"].endswith('TOY --seeds 5 --cifar10 PATH --note "JPEG re-encoded"')
+    assert str(tmp_path) not in json.dumps(found)
+    assert json.loads(path.read_text())["data"] == "digits", "the other set's file was written over"
+    assert experiments.results("TOY", dataset="cifar10") == found != experiments.results("TOY")
+    assert experiments.verdict("TOY", dataset="cifar10").word == HOLDS
+    assert experiments.curves("TOY", dataset="cifar10")["with"] == [[1.0, 0.5]] * 5
+    experiments.run_one("TOY", "with", dataset="cifar10")
+    assert asked[-1] == ("cifar10", str(tmp_path)) and toy.calls[-1] == (0.1, 0.2, 0, False)
+    path.rename(tmp_path / "results" / "cifar10" / "TOY.json")  # the digits' file in the wrong folder
+    with pytest.raises(ValueError, match="made under other settings than TOY has now: run .* TOY --cifar10 PATH"):
+        experiments.results("TOY", dataset="cifar10")
+
+
+def test_cifar10_without_a_path_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.delenv(engine.CIFAR10_PATH, raising=False)
+    with pytest.raises(FileNotFoundError, match="CIFAR-10 is not in the cache folder"):
+        experiments.images_of("cifar10")
+    monkeypatch.setenv(engine.CIFAR10_PATH, str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError, match="there is no file or folder"):
+        experiments.images_of("cifar10")
+
+
+def shared(judge=None, threshold="above 0.2"):
+    def rule(arms):
+        change = experiments.paired(arms, "with", "without", "test_accuracy")
+        return Verdict(experiments.decide(change, 0.2), f"of the other kind: {change}")
+
+    return experiments.experiment("TWO", claim="another", threshold=threshold, shares="TOY")(judge or rule)
+
+
+def test_a_claim_may_be_judged_on_anothers_runs(register, toy, tmp_path, monkeypatch, capsys):
+    two = shared()
+    found = go(tmp_path)
+    assert found["verdict"] == HOLDS and found["shared"]["TWO"]["verdict"] == PART
+    assert found["shared"]["TWO"]["threshold"] == "above 0.2"
+    assert found["shared"]["TWO"]["sentence"].startswith("of the other kind: +0.100 [")
+    out = tmp_path / "out"
+    assert experiments.results("TWO", out) == experiments.results("TOY", out) == found
+    said = found["shared"]["TWO"]
+    assert experiments.verdict("TWO", out) == Verdict(said["verdict"], said["sentence"])
+    assert experiments.curves("TWO", out) == experiments.curves("TOY", out)
+    assert two.settings_hash() != EXPERIMENTS["TOY"].settings_hash(), "its threshold is another"
+    for act in (lambda: experiments.run("TWO"), lambda: experiments.main(["TOY", "TWO"])):
+        with pytest.raises(ValueError, match="TWO is judged on the runs of TOY: run .* experiments TOY$"):
+            act()
+    assert len(toy.calls) == 22, "runs were made before the slip was said"
+    experiments.run_one("TWO", "with", rate=0.2)
+    assert toy.calls[-1] == (0.1, 0.2, 0, False)
+    experiments.main(["TOY", "--out", str(out)])
+    assert "\nTWO, on the same runs: holds in part. of the other kind: +0.100" in capsys.readouterr().out
+
+
+def test_a_shared_threshold_is_written_before_the_runs_too(register, toy, tmp_path, monkeypatch):
+    go(tmp_path)
+    shared()  # thought of afterwards
+    with pytest.raises(ValueError, match="TOY.json was made under another threshold than TWO has now: run .* TOY$"):
+        experiments.verdict("TWO", tmp_path / "out")
+    go(tmp_path)
+    assert experiments.verdict("TWO", tmp_path / "out").word == PART
+    shared(threshold="above 0.05")
+    with pytest.raises(ValueError, match="another threshold than TWO has now"):
+        experiments.results("TWO", tmp_path / "out")
+    monkeypatch.setattr(EXPERIMENTS["TOY"], "threshold", "moved")
+    with pytest.raises(ValueError, match="other settings than TOY has now"):
+        experiments.results("TWO", tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="no stored results for TWO: run .* experiments TOY$"):
+        experiments.results("TWO", tmp_path)
+
+
+def test_kept_runs_are_as_good_as_their_code(tmp_path):
+    """An edit of what only looks at runs keeps them; an edit of what makes them does not."""
+    package = tmp_path / "inception_lessons"
+    shutil.copytree(Path(data.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "_shipped"))
+    before = {lesson: engine._code(package, f"inception_lessons.experiments.{lesson}") for lesson in LESSONS}
+    assert len(set(before.values())) == len(LESSONS) > 1
+
+    def changed(name):
+        path = package / name
+        text = path.read_bytes()
+        path.write_bytes(text + b"# another line\n")
+        found = {lesson: engine._code(package, f"inception_lessons.experiments.{lesson}") for lesson in LESSONS}
+        path.write_bytes(text)
+        return {lesson for lesson in LESSONS if found[lesson] != before[lesson]}
+
+    for name in ("plots.py", "widgets.py", "weights.py", "fetch.py", "__init__.py", "__main__.py"):
+        assert changed(name) == set(), name
+    for name in ("train.py", "data.py", "layers.py", "googlenet.py", "measure.py", "look.py", "experiments/engine.py"):
+        assert changed(name) == set(LESSONS), name
+    for lesson in LESSONS:
+        assert changed(f"experiments/{lesson}.py") == {lesson}
+    assert engine._code(package, __name__) not in before.values(), "a claim from outside the package counts by its file"
+
+
+def test_kept_runs_of_other_code_data_or_torch_are_not_used(toy, tmp_path, monkeypatch):
+    go(tmp_path)
+    go(tmp_path)
+    assert len(toy.calls) == 22
+    monkeypatch.setattr(engine, "_code", lambda *which: "edited")
+    go(tmp_path)
+    assert len(toy.calls) == 44
+    monkeypatch.setattr(torch, "__version__", "0.1")
+    go(tmp_path)
+    assert len(toy.calls) == 66
+    other = data.Split(torch.ones(4, 8, 8, 3, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
+    monkeypatch.setattr(engine, "_images", lambda *_: data.ImageSet("toy", other, other, other, ("0",), "made here"))
+    go(tmp_path)
+    assert len(toy.calls) == 88
+
+
+LESSONS = sorted({of.measure.__module__.rsplit(".")[-1] for of in EXPERIMENTS.values()})
 
 
 class Locked:
@@ -502,14 +780,14 @@ def few():
     return data.ImageSet("few", split(0), split(1), split(2), data.DIGIT_NAMES, "made here")
 
 
-@pytest.mark.parametrize("id, arm", [(id, arm) for id, of in EXPERIMENTS.items() for arm in of.arms])
+@pytest.mark.parametrize("id, arm", [(id, arm) for id in FIRST for arm in EXPERIMENTS[id].arms])
 def test_every_arm_runs_and_leaves_the_test_split_alone_in_the_sweep(id, arm, few):
     of = EXPERIMENTS[id]
-    recipe = Recipe(**(vars(of.recipe) | {"steps": 12, "batch_size": 8, "lr": of.rates[0]}))
+    recipe = replace(of.recipe, steps=12, batch_size=8, lr=of.arms[arm].get("rate", of.rates[0]))
     found = of.measure(of.arms[arm], recipe, 0, few, True)
     assert json.loads(json.dumps(found)) == json.loads(json.dumps(found)) and 0 <= found["test_accuracy"] <= 1
     assert len(found["curve"]) == 1 and found["stopped"] is None
-    if len(of.rates) > 1:
+    if len(of.rates) > 1 and not {"rate", "rate_of"} & set(of.arms[arm]):
         locked = data.ImageSet("few", few.train, few.validation, Locked(), few.classes, few.source)
         swept = of.measure(of.arms[arm], recipe, 0, locked, False)
         assert "test_accuracy" not in swept and swept["loss"] == found["loss"], "not the same run"
@@ -529,6 +807,47 @@ def test_arms_differ_in_what_is_named_and_in_nothing_else(few):
     assert macs["naive, equal steps"] > 2 * macs["reduced"]
 
 
+def test_trained_measures_along_the_way(few):
+    """``each`` after every step and no more; ``watch`` once more at the end; both together."""
+
+    def run(**options):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        return experiments.trained(model, Recipe(steps=12, batch_size=8, lr=0.01), 0, few, True, **options)[0]
+
+    each, watched = [], []
+    plain = run()
+    found = run(each=lambda h: each.append((len(h.loss), h.finished)))
+    assert each == [(step, False) for step in range(1, 13)]
+    seen = each.copy()
+    run(each=lambda h: each.append((len(h.loss), h.finished)), watch=lambda h: watched.append(h.finished))
+    assert each == seen * 2 and watched == [False] * 12 + [True]
+    clock = ("seconds", "cpu_seconds")
+    assert {k: v for k, v in plain.items() if k not in clock} == {k: v for k, v in found.items() if k not in clock}
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine.train, "evaluate", lambda model, split: asked.append(len(split)) or SCORES)
+        run(scored=10), run(scored=100), run()
+    assert asked == [10, 10, 40, 40, 40, 40]
+
+
+SCORES = train.Scores(loss=1.0, accuracy=0.5, count=1)
+
+
+@pytest.mark.parametrize("values", [[2.0, 4.0, 8.0, 4.0, 4.0], [1.0, 1.0, 1.0, 1.0, 1.1]], ids=str)
+def test_ratios(values):
+    logs = experiments.log_ratios({"a": [{"x": v} for v in values], "b": [{"x": 2.0}] * 5}, "a", "b", "x")
+    assert logs == pytest.approx(np.log(np.array(values) / 2).tolist())
+    mean, low, high = (math.exp(v) for v in experiments.interval(logs))
+    assert experiments.as_ratio(logs) == f"{mean:.2g} times [{low:.2g}, {high:.2g}]"
+    for least in (1.05, 2.0, 5.0):
+        word = HOLDS if low >= least else PART if low > 1 else OPPOSITE if high < 1 else NOT_HERE
+        assert experiments.decide_ratio(logs, least) == word
+    assert experiments.as_ratio([math.log(314.0)] * 5) == "310 times [310, 310]"
+    with pytest.raises(ValueError):
+        experiments.log_ratios({"a": [{"x": 1.0}], "b": []}, "a", "b", "x")
+
+
 def test_share_lost():
     assert experiments.share_lost([0.9, 0.5], [0.5, 0.5]) == [pytest.approx(0.5), 0]
     assert experiments.share_lost([0.9], [0.1]) == [pytest.approx(1)]
@@ -540,13 +859,14 @@ TOY = '''
 """Registers a toy claim in every process that starts, as a spawned one does."""
 import os, torch
 from inception_lessons import data, experiments
+from inception_lessons.experiments import engine
 from inception_lessons.train import Recipe
 
-def images():
+def images(dataset, path):
     split = data.Split(torch.zeros(4, 8, 8, 3, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
     return data.ImageSet("toy", split, split, split, ("0",), "made here")
 
-experiments._images = images
+engine._images = images
 
 arms = {"a": {"x": 1.0}, "b": {"x": 0.0}}
 
@@ -600,7 +920,7 @@ def test_command_with_an_unknown_claim_says_which_there_are():
 
 def test_an_unknown_claim_among_known_ones_is_said_before_anything_runs(monkeypatch):
     ran = []
-    monkeypatch.setattr(experiments, "run", lambda id, **options: ran.append(id) or 1 / 0)
+    monkeypatch.setattr(engine, "run", lambda id, **options: ran.append(id) or 1 / 0)
     with pytest.raises((ValueError, ZeroDivisionError), match="no experiment 'N9'"):
         experiments.main(["N1", "N9"])
     assert ran == []
@@ -626,8 +946,8 @@ def test_the_laptop_v1_reads_nine_in_ten_on_each_seed():
     assert min(run["validation_accuracy"] for run in runs) > 0.9
 
 
-@pytest.mark.parametrize("id", ["N1", "N2", "V1e"])
-def test_no_arm_was_best_at_the_edge_of_its_sweep(id):
-    found = experiments.results(id)
-    rates = experiments.find(id).rates
-    assert all(rates[0] < best < rates[-1] for best in found["rates"].values()), found["rates"]
+def test_no_arm_was_best_at_the_edge_of_its_sweep(stored):
+    id, _, found = stored
+    swept = {row["arm"] for row in found["sweep"]}
+    low, *_, high = EXPERIMENTS[id].rates if swept else (0, math.inf)
+    assert all(low < found["rates"][arm] < high for arm in swept), found["rates"]

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "inception_lessons"
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+FILES = {  # by module: a folder's own file has the folder's name
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+MODULES = sorted(FILES)
 
 _networks = {"baselines", "googlenet", "bn_inception", "inception_v3", "inception_v4", "inception_resnet"}
 _stages = {"data", "train", "measure", "look"}
@@ -33,7 +38,9 @@ MAY_IMPORT = {
     "weights": {"fetch"} | _networks,
     "plots": set(),
     "widgets": {"look", "measure", "plots"},
-    "experiments": {"layers", "batch_norm", "weights", "plots"} | _networks | _stages,
+    "experiments": {name for name in MODULES if name.startswith("experiments.")},
+    "experiments.engine": {"data", "train", "weights"},
+    "experiments.lesson": {"experiments.engine", "layers", "batch_norm"} | _networks | _stages,  # each lesson's claims
     "checks": {"layers", "batch_norm", "train"} | _networks,
 }
 # Slow to load, or a choice that belongs to the learner's session: wanted inside functions only.
@@ -43,8 +50,8 @@ LATE = (
 )  # fmt: skip
 PRINTS = {  # where a print is meant: module, function (None: anywhere in it)
     ("__main__", None),
-    ("experiments", "main"),
-    ("experiments", "run"),
+    ("experiments.engine", "main"),
+    ("experiments.engine", "run"),
     ("fetch", "download"),
 }
 RUNS_WHAT_IT_LOADS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
@@ -52,22 +59,30 @@ SYSTEM_FILES = {"/proc/cpuinfo"}  # the same on every machine that has it
 
 
 def parsed(module: str) -> ast.Module:
-    return ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    return ast.parse(FILES[module].read_text(encoding="utf-8"))
 
 
-def imported(tree: ast.AST) -> set[str]:
-    """Names of the package's own modules that a tree imports, however it writes it."""
+def imported(tree: ast.AST, package: str = "inception_lessons") -> set[str]:
+    """Names of the package's own modules that a tree imports, however it writes it; ``package`` is what it lies in."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = f"{'inception_lessons.' if node.level else ''}{node.module or ''}".rstrip(".")
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
             names = [f"{base}.{alias.name}" for alias in node.names]
         else:
             continue
-        found |= {name.split(".")[1] for name in names if name.startswith("inception_lessons.")}
+        found |= {_module(name) for name in names if name.startswith("inception_lessons.")}
     return found
+
+
+def _module(name: str) -> str:
+    """inception_lessons.experiments.engine.run -> experiments.engine: the longest part that is a module."""
+    parts = name.split(".")[1:]
+    whole = (".".join(parts[:count]) for count in range(len(parts), 1, -1))
+    return next((part for part in whole if part in FILES), parts[0])
 
 
 def functions_around(tree: ast.Module, wanted) -> list[tuple[str | None, int]]:
@@ -83,8 +98,10 @@ def functions_around(tree: ast.Module, wanted) -> list[tuple[str | None, int]]:
 def test_arrows(module):
     if module == "__main__":
         return
-    assert module in MAY_IMPORT, f"{module}.py is new: say in this test what it may import"
-    extra = imported(parsed(module)) - MAY_IMPORT[module]
+    row = re.sub(r"^(experiments\.lesson)_\d\d$", r"\1", module)
+    assert row in MAY_IMPORT, f"{module} is new: say in this test what it may import"
+    package = ".".join(FILES[module].relative_to(PACKAGE.parent).parts[:-1])
+    extra = imported(parsed(module), package) - MAY_IMPORT[row]
     assert not extra, f"{module} may not import {', '.join(sorted(extra))}"
 
 
@@ -100,6 +117,21 @@ def late():
 import torch.nn
 """
     assert imported(ast.parse(text)) == {"data", "train", "look", "plots", "layers", "widgets"}
+    text = """
+from inception_lessons.experiments.engine import run
+from inception_lessons.experiments import lesson_01, results
+import inception_lessons.experiments.lesson_02
+from . import engine as e
+from .. import plots
+from ..layers import conv
+"""
+    wanted = {
+        "experiments",
+        *(f"experiments.{name}" for name in ("engine", "lesson_01", "lesson_02")),
+        "plots",
+        "layers",
+    }
+    assert imported(ast.parse(text), "inception_lessons.experiments") == wanted
 
 
 def test_import_does_no_work(tmp_path):
@@ -136,6 +168,7 @@ for module in modules:
 print(json.dumps(found))
 """
     modules = [name for name in MODULES if name != "__init__"]
+    assert "experiments.engine" in modules
     found = subprocess.run(
         [sys.executable, "-B", "-c", program, json.dumps([modules, LATE])],
         cwd=tmp_path, env=_environment(tmp_path), capture_output=True, text=True, timeout=120,
