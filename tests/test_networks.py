@@ -90,9 +90,10 @@ def test_every_network_is_here():
 
 
 def subclasses(kind: type) -> set[type]:
-    """All of the package's; tests may define others."""
+    """All of the course's. Tests may define others, and so may an experiment: those have its claim's tests."""
     found = {each for direct in kind.__subclasses__() for each in {direct, *subclasses(direct)}}
-    return {each for each in found if each.__module__.startswith("inception_lessons.")}
+    package = {each for each in found if each.__module__.startswith("inception_lessons.")}
+    return {each for each in package if not each.__module__.startswith("inception_lessons.experiments.")}
 
 
 # ------------------------------------------------------------------------------------------------- forward and gradient
