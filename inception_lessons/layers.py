@@ -44,8 +44,7 @@ class Scope:
     weight_decay: float = 4e-5
 
     def __post_init__(self):
-        if self.init not in INITS:
-            raise ValueError(f"init is {', '.join(map(repr, INITS[:-1]))} or {INITS[-1]!r}, not {self.init!r}")
+        _check_init(self.init)
         for name, low, high in (("momentum", 0, 1), ("dropout", 0, 1), ("eps", 0, 1), ("weight_decay", 0, math.inf)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
@@ -259,8 +258,7 @@ def initialize(
 
     Raises ValueError for another name.
     """
-    if init not in INITS:
-        raise ValueError(f"init is {', '.join(map(repr, INITS[:-1]))} or {INITS[-1]!r}, not {init!r}")
+    _check_init(init)
     if init == "torch":
         return
     for layer in model.modules():
@@ -275,6 +273,11 @@ def initialize(
     for head in heads:
         if head is not None:
             nn.init.normal_(head.weight, std=0.01)
+
+
+def _check_init(init: str) -> None:
+    if init not in INITS:
+        raise ValueError(f"init is {', '.join(map(repr, INITS[:-1]))} or {INITS[-1]!r}, not {init!r}")
 
 
 def fold(model: nn.Module) -> nn.Module:

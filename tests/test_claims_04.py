@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from test_experiments import Few
 from torch import nn
 
 from inception_lessons import data, measure, train
@@ -89,14 +90,6 @@ def test_an_optimum_that_there_is_not(classes, smoothing, said):
 
 
 # ------------------------------------------------------------------------------------------------------------- the arms
-
-
-class Few(data.Split):
-    """A split that gives what it has when asked for more."""
-
-    def take(self, which):
-        taken = super().take(min(which, len(self)))
-        return Few(taken.pixels, taken.labels, taken.factors)
 
 
 @pytest.fixture(scope="module")

@@ -278,6 +278,15 @@ def _first(split, count: int | None):
     return split if count is None or count >= len(split) else split.take(count)
 
 
+def overfitting(found: Mapping, model: nn.Module, some) -> dict:
+    """What ``trained`` found, the network and pictures that it was trained on -> its accuracy on them, and in a final
+    run the gap to the test split's.
+    """
+    accuracy = train.evaluate(model, some).accuracy
+    gap = {"gap": accuracy - found["test_accuracy"]} if "test_accuracy" in found else {}
+    return {"train_accuracy": accuracy} | gap
+
+
 # -------------------------------------------------------------------------------------------------------------- runner
 
 

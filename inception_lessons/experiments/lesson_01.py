@@ -18,6 +18,7 @@ from inception_lessons.experiments.engine import (
     experiment,
     interval,
     judges,
+    overfitting,
     paired,
     trained,
 )
@@ -77,10 +78,7 @@ def n2(arm, recipe, seed, images, final, watch=None):
         nn.init.normal_(model.head[-1].weight, std=0.01)
     found, _ = trained(model, recipe, seed, images, final, watch, examples=1500)
     found["head_params"] = sum(p.numel() for p in model.head.parameters())
-    found["train_accuracy"] = train.evaluate(model, images.train.take(1500)).accuracy
-    if final:
-        found["gap"] = found["train_accuracy"] - found["test_accuracy"]
-    return found
+    return found | overfitting(found, model, images.train.take(1500))
 
 
 @judges(n2)
@@ -213,10 +211,7 @@ def v1e(arm, recipe, seed, images, final, watch=None):
     found["steps_to_1.0"] = (
         history.steps_to(1.0) or recipe.steps
     )  # never there: the whole run, which understates the difference
-    found["train_accuracy"] = train.evaluate(model, images.train.take(4000)).accuracy
-    if final:
-        found["gap"] = found["train_accuracy"] - found["test_accuracy"]
-    return found
+    return found | overfitting(found, model, images.train.take(4000))
 
 
 def stem_gradient(model: nn.Module, images, aux_weight: float, examples: int = 64) -> float:

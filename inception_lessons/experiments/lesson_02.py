@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inception_lessons import googlenet, train
+from inception_lessons import googlenet
 from inception_lessons.experiments.engine import (
     EVERY,
     VERDICTS,
@@ -19,6 +19,7 @@ from inception_lessons.experiments.engine import (
     experiment,
     judges,
     log_ratios,
+    overfitting,
     paired,
     trained,
 )
@@ -218,10 +219,7 @@ def b6(arm, recipe, seed, images, final, watch=None):
     model = googlenet.GoogLeNet.laptop(norm=arm["norm"], dropout=arm["dropout"])
     recipe = replace(recipe, weight_decay=arm.get("weight_decay", 0.0))
     found, _ = trained(model, recipe, seed, images, final, watch, examples=1500)
-    found["train_accuracy"] = train.evaluate(model, images.train.take(1500)).accuracy
-    if final:
-        found["gap"] = found["train_accuracy"] - found["test_accuracy"]
-    return found
+    return found | overfitting(found, model, images.train.take(1500))
 
 
 @judges(b6)
