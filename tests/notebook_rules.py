@@ -90,6 +90,9 @@ def package_names() -> dict[str, str]:
                 "_"
             ):
                 owners.setdefault(node.name, path.stem)
+    for node in ast.parse((PACKAGE / "widgets" / "__init__.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            owners |= {alias.name: "widgets" for alias in node.names}
     return owners
 
 
@@ -329,7 +332,9 @@ def calls_stay_qualified(page: Page) -> Iterator[str]:
                 yield f"{code} imports names out of {node.module}; import the module and call through it"
             elif isinstance(node, ast.ImportFrom) and node.module == "inception_lessons":
                 for alias in node.names:
-                    if alias.name in package_names() and not (PACKAGE / f"{alias.name}.py").exists():
+                    if alias.name in package_names() and not (
+                        (PACKAGE / f"{alias.name}.py").exists() or (PACKAGE / alias.name).is_dir()
+                    ):
                         yield f"{code} imports {alias.name} from the package; import its module"
             elif isinstance(node, ast.Attribute) and node.attr == "path" and getattr(node.value, "id", "") == "sys":
                 yield f"{code} touches sys.path; the package is installed"

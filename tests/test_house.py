@@ -37,7 +37,9 @@ MAY_IMPORT = {
     "look": set(),
     "weights": {"fetch"} | _networks,
     "plots": set(),
-    "widgets": {"look", "measure", "plots"},
+    "widgets": {name for name in MODULES if name.startswith("widgets.")},
+    "widgets.controls": {"plots"},
+    "widgets.lesson": {"widgets.controls", "look", "measure", "plots", "layers", "batch_norm"},  # each lesson's widgets
     "experiments": {name for name in MODULES if name.startswith("experiments.")},
     "experiments.engine": {"data", "train", "weights"},
     "experiments.lesson": {"experiments.engine", "layers", "batch_norm"} | _networks | _stages,  # each lesson's claims
@@ -98,7 +100,7 @@ def functions_around(tree: ast.Module, wanted) -> list[tuple[str | None, int]]:
 def test_arrows(module):
     if module == "__main__":
         return
-    row = re.sub(r"^(experiments\.lesson)_\d\d$", r"\1", module)
+    row = re.sub(r"^((?:experiments|widgets)\.lesson)_\d\d$", r"\1", module)
     assert row in MAY_IMPORT, f"{module} is new: say in this test what it may import"
     package = ".".join(FILES[module].relative_to(PACKAGE.parent).parts[:-1])
     extra = imported(parsed(module), package) - MAY_IMPORT[row]

@@ -1,0 +1,12 @@
+"""Sliders over look and plots. Each widget is a plain function from a state to a chart, with a thin skin of
+controls.
+
+The skin shows the controls and one picture, and replaces the picture when a control moves; where no front end listens
+(a page on the web, a freshly cloned notebook) the picture stays, so nothing that is taught is only in the sliders. The
+widgets stand in a file for each lesson; what they share is in ``controls``.
+"""
+
+# ruff: noqa: F401 (the names that lessons use)
+from inception_lessons.widgets.controls import show
+from inception_lessons.widgets.lesson_00 import data_browser, data_chart
+from inception_lessons.widgets.lesson_01 import branch_chart, branch_explorer, module_calculator
