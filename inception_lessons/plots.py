@@ -424,6 +424,45 @@ def matrix(values: Tensor, groups: Sequence[str], *, title: str, alt: str) -> Ch
 
 
 @styled
+def heat(
+    values: Mapping[str, Mapping[str, float]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    scale: str,
+    title: str,
+    alt: str,
+    number: str = ".2f",
+    limits: tuple[float, float] | None = None,
+    none: str = "no number",
+) -> Chart:
+    """{row: {column: value}} -> a grid of coloured cells, its number in each; ``scale`` says what the colour means.
+
+    Dark is low, light is high, and the numbers say it too. A value that is no number is an empty cell that says
+    ``none``; ``limits`` are the ends of the colours (lowest and highest value, unless said). Raises ValueError where
+    rows have different columns.
+    """
+    columns = list(next(iter(values.values()), {}))
+    if not columns or any(list(row) != columns for row in values.values()):
+        raise ValueError(f"every row needs the columns {', '.join(columns) or '(there are none)'}")
+    cells = torch.tensor([list(row.values()) for row in values.values()], dtype=torch.float64)
+    finite = cells[cells.isfinite()]
+    low, high = limits or ((float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0))
+    figure, ax = canvas(size=(1.9 + 0.95 * len(columns), 1.5 + 0.42 * len(values)))
+    drawn = ax.imshow(cells.where(cells.isfinite(), torch.nan).numpy(), vmin=low, vmax=high, aspect="auto")
+    for r, row in enumerate(cells.tolist()):
+        for c, value in enumerate(row):
+            dark = math.isfinite(value) and (value - low) < 0.6 * (high - low)
+            text = format(value, number) if math.isfinite(value) else none
+            ax.text(c, r, text, ha="center", va="center", size=9, color="white" if dark else "black")
+    ax.set(xticks=range(len(columns)), xticklabels=columns, yticks=range(len(values)), yticklabels=list(values))
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.grid(False)
+    figure.colorbar(drawn, ax=ax, label=scale)
+    return Chart(figure, title, alt)
+
+
+@styled
 def module(c_in: int, n1: int, r3: int, n3: int, r5: int, n5: int, proj: int, grid: int = 28) -> Chart:
     """The seven numbers of a V1 module and its grid -> the module without and with 1 x 1 reductions, boxes as wide as
     their channels.

@@ -367,3 +367,25 @@ def test_source_is_the_package_s_own():
     assert shown.text == wanted
     assert shown.text.startswith("```python\nclass Inception(nn.Module):\n") and shown.text.endswith("\n```")
     assert "\ndef smoothed(self" in shown.text, "a method is moved to the margin"
+
+
+def test_heat_puts_each_number_in_its_cell():
+    grid = {"shallow": {"0.1": 1.0, "1": 2.0, "10": math.nan}, "deep": {"0.1": 1.5, "1": 3.0, "10": math.inf}}
+    chart = plots.heat(
+        grid, xlabel="rate", ylabel="depth", scale="loss", title="Grid", alt="A grid of two by three.", number=".1f"
+    )
+    ax, bar = chart.figure.axes
+    told = {tuple(map(round, text.get_position())): text.get_text() for text in ax.texts}
+    wanted = {(c, r): value for r, row in enumerate(grid.values()) for c, value in enumerate(row.values())}
+    assert told == {place: f"{v:.1f}" if math.isfinite(v) else "no number" for place, v in wanted.items()}
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.1", "1", "10"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["shallow", "deep"]
+    assert ax.images[0].get_clim() == (1.0, 3.0) and bar.get_ylabel() == "loss"
+    colours = {text.get_text(): text.get_color() for text in ax.texts}
+    assert colours["1.0"] == "white" and colours["3.0"] == "black" == colours["no number"]
+
+
+@pytest.mark.parametrize("rows", [{}, {"a": {}}, {"a": {"x": 1.0}, "b": {"y": 1.0}}, {"a": {"x": 1.0}, "b": {}}])
+def test_heat_wants_the_same_columns_in_every_row(rows):
+    with pytest.raises(ValueError, match="every row needs"):
+        plots.heat(rows, xlabel="x", ylabel="y", scale="loss", title="Grid", alt="A grid that is not one.")
