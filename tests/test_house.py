@@ -43,6 +43,10 @@ MAY_IMPORT = {
     "experiments": {name for name in MODULES if name.startswith("experiments.")},
     "experiments.engine": {"data", "train", "weights"},
     "experiments.lesson": {"experiments.engine", "layers", "batch_norm"} | _networks | _stages,  # each lesson's claims
+    "experiments.counted": {"experiments.engine", "experiments.lesson_03", "layers", "batch_norm", "look", "measure"}
+    | _networks,
+    "experiments.road": {"experiments.engine", "measure", "train"} | _networks,
+    "experiments.ledger": {"experiments.engine", "experiments.counted"},
     "checks": {"layers", "batch_norm", "train"} | _networks,
 }
 # Slow to load, or a choice that belongs to the learner's session: wanted inside functions only.

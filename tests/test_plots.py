@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import math
 import subprocess
 import sys
 import textwrap
@@ -52,6 +53,9 @@ CHARTS = {
         noise(3, 8, 8), noise(4, 4, seed=k), {"1 x 1": noise(3, 4, 4), "3 x 3": noise(2, 4, 4)}, **WORDS
     ),
     "matrix": lambda k: plots.matrix(noise(5, 5, seed=k) * 2 - 1, ["b1", "b1", "b3", "b3", "own"], **WORDS),
+    "heat": lambda k: plots.heat(
+        {"a": {"x": 1.0, "y": 2.0}, "b": {"x": math.nan, "y": 3.0 + k}}, xlabel="x", ylabel="y", scale="loss", **WORDS
+    ),
     "module": lambda k: plots.module(192, 64, 96, 128, 16, 32 + 16 * k, 32),
 }
 #: What makes no chart, or is how a chart is made.

@@ -40,3 +40,13 @@ from inception_lessons.experiments.lesson_01 import SIZES, accuracy_by_size, sha
 from inception_lessons.experiments.lesson_02 import RATES, Perceptron, steepest, whitening
 
 from inception_lessons.experiments import lesson_03, lesson_04, lesson_05  # isort: skip (the claims in their order)
+from inception_lessons.experiments.lesson_05 import dead_channels, signal_by_depth  # isort: skip
+from inception_lessons.experiments.road import log  # isort: skip
+from inception_lessons.experiments.ledger import (  # isort: skip
+    claim_of,
+    counted_verdict,
+    entries,
+    printed_verdicts,
+    stored,
+    where,
+)
