@@ -106,7 +106,7 @@ class TwoGrids(layers.Network):
         "split early": {"early": "1 x n + n x 1", "mid": "n x n"},
         "split in the middle": {"early": "n x n", "mid": "1 x n + n x 1"},
     },
-    rates=(0.02, 0.05, 0.1, 0.2, 0.4),
+    rates=(0.02, 0.05, 0.1, 0.2, 0.4, 0.8),
     recipe=Recipe(steps=300),
     datasets=("digits", "cifar10"),
 )
