@@ -38,6 +38,8 @@ from inception_lessons.experiments.engine import (
 )
 from inception_lessons.experiments.lesson_01 import SIZES, accuracy_by_size, share_lost, stem_gradient
 from inception_lessons.experiments.lesson_02 import RATES, Perceptron, steepest, whitening
+from inception_lessons.experiments.lesson_03 import FORMS, REDUCTIONS, Reduction, TwoReductions, share_saved
+from inception_lessons.experiments.lesson_04 import smoothing_optimum, wrong_labels
 
 from inception_lessons.experiments import lesson_03, lesson_04, lesson_05  # isort: skip (the claims in their order)
 from inception_lessons.experiments.lesson_05 import dead_channels, signal_by_depth  # isort: skip
