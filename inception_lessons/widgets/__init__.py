@@ -10,3 +10,27 @@ widgets stand in a file for each lesson; what they share is in ``controls``.
 from inception_lessons.widgets.controls import show
 from inception_lessons.widgets.lesson_00 import data_browser, data_chart
 from inception_lessons.widgets.lesson_01 import branch_chart, branch_explorer, module_calculator
+from inception_lessons.widgets.lesson_02 import (
+    batch_chart,
+    batch_playground,
+    checks_chart,
+    depth_chart,
+    depth_histograms,
+    descent_chart,
+    unit_chart,
+)
+from inception_lessons.widgets.lesson_03 import (
+    difference_chart,
+    receptive_viewer,
+    reduction_chart,
+    reduction_chooser,
+    sight_chart,
+)
+from inception_lessons.widgets.lesson_04 import (
+    reliability_chart,
+    reliability_diagram,
+    reliability_panels,
+    smoothing_chart,
+    smoothing_slider,
+)
+from inception_lessons.widgets.lesson_05 import block_browser, block_chart, residual_scale, signal_chart
