@@ -25,7 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "data" / "results"
 STORED = sorted(RESULTS.rglob("*.json"))
 FIRST = [id for id, of in EXPERIMENTS.items() if of.measure.__module__.endswith(".lesson_01")]
-UNRUN: set[tuple[str, str]] = set()  # (claim, data set) that has no results yet, with the reason
+#: (claim, data set) without results yet: they take two hours of two cores more, and wait for them.
+UNRUN = {(id, "cifar10") for id in ("B1", "B2", "B6", "F3", "F4", "L1", "L2", "L3", "R1", "R2", "R3")}
+UNRUN |= {("LOG", "digits"), ("LOG", "cifar10")}
 HOLDS, PART, NOT_HERE, OPPOSITE, _ = VERDICTS
 
 
@@ -725,7 +727,15 @@ def test_kept_runs_are_as_good_as_their_code(tmp_path):
         path.write_bytes(text)
         return {lesson for lesson in LESSONS if found[lesson] != before[lesson]}
 
-    for name in ("plots.py", "widgets.py", "weights.py", "fetch.py", "__init__.py", "__main__.py"):
+    for name in (
+        "plots.py",
+        "widgets/lesson_01.py",
+        "experiments/ledger.py",
+        "weights.py",
+        "fetch.py",
+        "__init__.py",
+        "__main__.py",
+    ):
         assert changed(name) == set(), name
     for name in ("train.py", "data.py", "layers.py", "googlenet.py", "measure.py", "look.py", "experiments/engine.py"):
         assert changed(name) == set(LESSONS), name

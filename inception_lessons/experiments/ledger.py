@@ -110,8 +110,8 @@ def entries(notebooks: Path | None = None) -> list[Entry]:
     rows = []
     for id, paper in PAPER.items():
         claim, link = claim_of(id), places.get(id, "")
-        if id in EXPERIMENTS:
-            for dataset in stored(id):
+        if id in EXPERIMENTS and (datasets := stored(id)):
+            for dataset in datasets:
                 made, found = results(id, dataset=dataset), verdict(id, dataset=dataset)
                 seeds = len({run["seed"] for run in made["runs"]})
                 cost = f"{made['hardware']}, {seeds} seeds, {made['seconds']} s of training in all runs"
