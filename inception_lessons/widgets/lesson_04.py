@@ -80,17 +80,16 @@ def smoothing_chart(
         size=8.5,
     )
 
-    plain = _losses(gaps, classes, 0.0)
+    plain, smoothed = (_losses(gaps, classes, amount) for amount in (0.0, smoothing))
     right.plot(gaps, plain, color="#666666", linestyle="--", label="labels as they are")
     if smoothing:
-        smoothed = _losses(gaps, classes, smoothing)
         right.plot(gaps, smoothed, color=TOLD, label=f"smoothed by {smoothing:.2f}")
         right.plot([best], [least], "*", color=TOLD, markersize=15, label=f"least: {least:.3f} at {best:.2f}")
     right.plot(
         [gap], [here], "s", color=SAID, markersize=8, clip_on=False, label=f"the network: {_nats(here)} at {gap:.2f}"
     )
     right.set(xlabel="gap between the right logit and the others", ylabel="loss (nats)", xlim=(0, WIDEST))
-    right.set_ylim(0, 1.45 * max(float(plain[0]), here))
+    right.set_ylim(0, 1.45 * max(plain[0], here, smoothed[-1]))  # nothing runs under the legend
     right.set_title("Its loss, by how sure it is", size=10.5)
     right.legend(loc="upper right", ncols=2 if smoothing else 1, fontsize=9)
     end = (
