@@ -308,6 +308,13 @@ def pictures_in_text_have_alt(page: Page) -> Iterator[str]:
             yield f"cell {number} has an <img> without alt text"
 
 
+def nothing_left_to_write(page: Page) -> Iterator[str]:
+    """A note of the author to himself is not a sentence of the lesson."""
+    for number, cell in enumerate(page.notebook["cells"], 1):
+        for mark in re.findall(r"\b(?:TODO|FIXME|XXX|TBD)\b", cell["source"]):
+            yield f"cell {number} still says {mark}"
+
+
 def headings_in_order(page: Page) -> Iterator[str]:
     """One title, first; below it no level is skipped, so that the table of contents is a tree."""
     levels = []
@@ -381,6 +388,7 @@ RULES = (
     nothing_hidden,
     can_be_read,
     pictures_in_text_have_alt,
+    nothing_left_to_write,
     headings_in_order,
     calls_stay_qualified,
     links_lead_somewhere,

@@ -197,6 +197,10 @@ FAULTS = {  # rule -> {what is wrong: how to plant it}
         "html": source(2, "## Train\n<img src='net.png'>"),
         "html, empty": source(2, "## Train\n<img alt='' src='net.png'>"),
     },
+    "nothing_left_to_write": {
+        "prose": source(2, "## Train\nTODO: say why"),
+        "code": source(1, "import torch  # FIXME"),
+    },
     "headings_in_order": {
         "no title": source(0, "## A lesson"),
         "two titles": source(2, "# Train"),

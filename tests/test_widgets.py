@@ -207,34 +207,6 @@ def test_looking_leaves_the_network_as_it_was(v1):
 # -------------------------------------------------------------------------------------------------------- the thin skin
 
 
-class Page:
-    """What was displayed, and the handles that came back with what they were updated to."""
-
-    def __init__(self):
-        self.plain, self.handles = [], []
-
-    def display(self, thing, display_id=None):
-        if display_id is None:
-            self.plain.append(thing)
-            return None
-        handle = type("Handle", (), {"shown": [thing], "update": lambda self, thing: self.shown.append(thing)})()
-        self.handles.append(handle)
-        return handle
-
-    def controls(self):
-        """The controls of the one box on the page, by their description."""
-        (box,) = self.plain
-        assert isinstance(box, ipywidgets.VBox)
-        return {control.description: control for control in box.children}
-
-
-@pytest.fixture
-def page(monkeypatch):
-    page = Page()
-    monkeypatch.setattr(IPython.display, "display", page.display)
-    return page
-
-
 def test_show_redraws_when_a_control_moves(page):
     drawn = []
 

@@ -3,14 +3,12 @@
 import copy
 import re
 
-import IPython.display
 import ipywidgets
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from matplotlib.colors import to_hex
-from test_widgets import Page
 from torch import nn
 
 from inception_lessons import googlenet, plots, widgets
@@ -18,13 +16,6 @@ from inception_lessons.widgets import lesson_02
 
 BATCH = lesson_02.BATCH
 START = {"moved": 12.0, "count": 8, "epsilon": 1e-5, "mode": "training"}
-
-
-@pytest.fixture
-def page(monkeypatch):
-    page = Page()
-    monkeypatch.setattr(IPython.display, "display", page.display)
-    return page
 
 
 def points(ax, colour=None):

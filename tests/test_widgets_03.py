@@ -10,7 +10,6 @@ import ipywidgets
 import nbformat
 import pytest
 import torch
-from test_widgets import page  # noqa: F401 (a fixture)
 from torch import nn
 
 from inception_lessons import inception_v3, layers, measure, plots, widgets

@@ -4,22 +4,13 @@ import math
 import re
 import time
 
-import IPython.display
 import pytest
 import torch
 from matplotlib.patches import Rectangle
-from test_widgets import Page
 
 from inception_lessons import experiments, measure, plots, widgets
 
 OPTIMUM = experiments.smoothing_optimum
-
-
-@pytest.fixture
-def page(monkeypatch):
-    page = Page()
-    monkeypatch.setattr(IPython.display, "display", page.display)
-    return page
 
 
 # ------------------------------------------------------------------------------------------------- the smoothing slider

@@ -8,7 +8,6 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
-from test_widgets import page  # noqa: F401 (a fixture)
 from torch import nn
 
 from inception_lessons import inception_resnet, inception_v4, layers, widgets

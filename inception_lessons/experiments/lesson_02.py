@@ -185,8 +185,8 @@ def _(arms):
     accuracy = paired(arms, "batch norm", "no batch norm", "test_accuracy")
     return Verdict(
         decide_ratio(growth, 5),
-        f"without batch norm the spread changes {as_ratio(growth)} as much and the median drifts {as_ratio(drift)} as "
-        f"far; test accuracy with minus without: {accuracy}",
+        f"judged on the spread: without batch norm it changes {as_ratio(growth)} as much, and the median "
+        f"drifts {as_ratio(drift)} as far; test accuracy with minus without: {accuracy}",
     )
 
 

@@ -194,6 +194,7 @@ def dead_channels(model: nn.Module, images: Tensor) -> float:
     died. As in training, with the batch's own statistics; works on a copy.
     """
     shadow = copy.deepcopy(model).train()
+    images = images.to(next(shadow.parameters(), images).device)  # ``fit`` leaves a network on the GPU it trained on
     with torch.no_grad():
         for stage in shadow.stages.values():
             images = stage(images)

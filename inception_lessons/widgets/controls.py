@@ -4,6 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from inception_lessons import plots
 
+_STYLE = {"description_width": "110px"}
+#: A slider speaks when it is let go: drawing takes longer than a hand takes to move on.
+_SLIDER = {"continuous_update": False, "style": _STYLE, "layout": {"width": "420px"}}
+
 
 def show(draw: Callable[..., plots.Chart], controls: Mapping[str, object]) -> None:
     """Display ``controls`` (widgets by argument name) and the chart that ``draw`` makes of their values; redraw when
@@ -38,9 +42,7 @@ def slider(label: str, value: int, low: int, high: int, step: int = 1):
         high,
         step,
         description=label,
-        continuous_update=False,
-        style={"description_width": "110px"},
-        layout={"width": "420px"},
+        **_SLIDER,
     )
 
 
@@ -55,9 +57,7 @@ def scale(label: str, value: float, low: float, high: float, step: float, *, rea
         step=step,
         readout_format=readout,
         description=label,
-        continuous_update=False,
-        style={"description_width": "110px"},
-        layout={"width": "420px"},
+        **_SLIDER,
     )
 
 
@@ -69,9 +69,7 @@ def stops(label: str, options: Sequence, value):
         options=options,
         value=value,
         description=label,
-        continuous_update=False,
-        style={"description_width": "110px"},
-        layout={"width": "420px"},
+        **_SLIDER,
     )
 
 
@@ -79,9 +77,7 @@ def choice(label: str, options: Sequence, value):
     """Label and values (or (text, value) pairs) -> a list to choose one from."""
     import ipywidgets
 
-    return ipywidgets.Dropdown(
-        options=options, value=value, description=label, style={"description_width": "110px"}, layout={"width": "300px"}
-    )
+    return ipywidgets.Dropdown(options=options, value=value, description=label, style=_STYLE, layout={"width": "300px"})
 
 
 @plots.styled

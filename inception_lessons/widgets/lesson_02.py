@@ -266,7 +266,9 @@ def descent(x: Tensor, target: Tensor, *, stop: float = 1e-3, most: int = 2000) 
     rate = 1 / float(torch.linalg.eigvalsh(curve)[-1])
     path = [torch.zeros_like(best)]
     loss = [float(best @ curve @ best)]
-    while loss[-1] > stop * loss[0] and len(path) <= most:
+    for _ in range(most):
+        if loss[-1] <= stop * loss[0]:
+            break
         path.append(path[-1] - rate * (curve @ (path[-1] - best)))
         loss.append(float((path[-1] - best) @ curve @ (path[-1] - best)))
     return torch.stack(path), best
