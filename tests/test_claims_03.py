@@ -173,24 +173,60 @@ def test_costs_of_the_three_reductions_are_the_papers():
     assert (pool, convolve, both) == (9 * 32 * 64 * 64, 4 * pool, pool // 2)
 
 
+@pytest.mark.parametrize("how", REDUCTIONS)
+def test_batch_norm_behind_a_reduction_is_the_last_word(how):
+    """Written out: no batch norm before the end, and what comes out has mean 0 and variance 1 before the ReLU."""
+    x = torch.rand(64, 8, 16, 16) * torch.arange(1, 9).view(1, 8, 1, 1)
+    module = lesson_03.normed(8, 16, how=how, norm="behind").train()
+    (conv,) = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    assert conv.bias is None and sum(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()) == 1
+    pool = nn.MaxPool2d(3, 2, 1)
+    before = {
+        "pool, then convolve": lambda: conv(pool(x)),
+        "convolve, then pool": lambda: pool(conv(x)),
+        "side by side": lambda: torch.cat([conv(x), pool(x)], 1),
+    }[how]()
+    mean, variance = before.mean((0, 2, 3), keepdim=True), before.var((0, 2, 3), keepdim=True, unbiased=False)
+    torch.testing.assert_close(module(x), ((before - mean) / (variance + 1e-3).sqrt()).relu())
+
+
+def test_batch_norm_inside_is_the_reduction_of_the_papers():
+    for how in REDUCTIONS:
+        assert isinstance(lesson_03.normed(8, 16, how=how, norm="inside"), Reduction)
+    with pytest.raises(ValueError, match="norm is one of .*inside.*behind.* not 'none'"):
+        TwoReductions(norm="none")
+
+
 def test_arms_of_f4_differ_in_their_reductions_alone():
     models = {name: TwoReductions(**arm) for name, arm in lesson_03.f4.arms.items()}
-    assert list(models) == list(REDUCTIONS)
+    assert list(models)[:3] == list(REDUCTIONS) and len(models) == 5
+    judged, inside = list(lesson_03.f4.arms.values())[:3], list(lesson_03.f4.arms.values())[3:]
+    assert all(arm["norm"] == "behind" for arm in judged) and all(arm["norm"] == "inside" for arm in inside)
     tables = [[(row.name, row.shape) for row in measure.stages(model, 32)] for model in models.values()]
-    assert tables[0] == tables[1] == tables[2]
+    assert all(table == tables[0] for table in tables)
     assert [shape for name, shape in tables[0] if name.startswith("reduce")] == [(48, 8, 8), (96, 4, 4)]
     others = [
         {row.name: (row.params, row.macs) for row in measure.stages(model, 32) if not row.name.startswith("reduce")}
         for model in models.values()
     ]
-    assert others[0] == others[1] == others[2] and len(others[0]) == 4
+    assert all(other == others[0] for other in others) and len(others[0]) == 4
 
 
-def f4(pool, convolve, both, spread=0.002, macs=(100, 400, 50)):
+def test_pooling_first_needs_no_second_arm():
+    """With batch norm inside or behind it is one and the same function: that is why it has no arm with norm inside."""
+    x, found = torch.rand(4, 3, 32, 32), []
+    for norm in ("inside", "behind"):
+        torch.manual_seed(0)
+        found.append(TwoReductions(how="pool, then convolve", norm=norm).train()(x))
+    torch.testing.assert_close(*found)
+
+
+def f4(pool, convolve, both, spread=0.002, macs=(100, 400, 50), inside=(0.6, 0.6)):
     made = {
         how: runs(mean, spread * sign, reduction_macs=count)
         for how, mean, sign, count in zip(REDUCTIONS, (pool, convolve, both), (1, -1, 2), macs, strict=True)
     }
+    made |= {f"{how}, norm inside": runs(mean, spread) for how, mean in zip(REDUCTIONS[1:], inside, strict=True)}
     return lesson_03.f4.verdict([{"arm": arm} | run for arm, rows in made.items() for run in rows])
 
 
@@ -219,6 +255,13 @@ def test_f4_says_its_figures():
     assert "side by side minus convolving first: +0.010 [" in sentence and "(neither: holds)" in sentence
     assert "pooling first being 1: convolving first 4, side by side 0.5" in sentence
     assert "bottleneck: the opposite holds" in f4(0.80, 0.75, 0.75).sentence
+
+
+def test_batch_norm_inside_is_told_and_does_not_decide():
+    low, high = (f4(0.70, 0.75, 0.75, inside=(value, value)) for value in (0.2, 0.9))
+    assert low.word == high.word == HOLDS
+    assert "inside instead of behind: convolve, then pool -0.550 [" in low.sentence
+    assert "side by side +0.150 [" in high.sentence
 
 
 # ----------------------------------------------------------------------------------------------------------------- runs

@@ -7,7 +7,6 @@ from pathlib import Path
 import nbformat
 import pytest
 from notebook_rules import ROOT
-from test_experiments import UNRUN
 
 from inception_lessons import experiments
 from inception_lessons.experiments import counted, ledger
@@ -18,7 +17,6 @@ IDS = (
     ("N1 N2 V1a V1b V1c V1d V1e V1f B1 B2 B3 B4 B5 B6 B7 B8 F1 F2 F3 F4 F5 F6 L1 L2 L3 R1 R2 R3 R4 A1 A2 A3").split()
 ) + ["LOG"]
 LATER = {"F6", "A2", "A3"}
-WAITING = {id for id, dataset in UNRUN if dataset == experiments.find(id).datasets[0]}  # has no results at all yet
 
 
 def test_every_claim_has_one_home_and_a_figure_of_its_paper():
@@ -140,15 +138,15 @@ def test_a_verdict_turned_round_in_a_lesson_is_seen(tmp_path):
 def test_every_claim_is_shown_by_a_lesson_and_stands_in_the_ledger():
     rows = experiments.entries(NOTEBOOKS)
     shown = {row.id for row in rows if row.link}
-    assert shown == set(IDS) - LATER - WAITING, "a claim without a verdict line in a lesson, or a line without a claim"
+    assert shown == set(IDS) - LATER, "a claim without a verdict line in a lesson, or a line without a claim"
     by_id = {}
     for row in rows:
         by_id.setdefault(row.id, []).append(row)
         assert not row.link or (NOTEBOOKS / row.link.split("#")[0]).is_file()
-        assert (row.word in experiments.VERDICTS) == (row.id not in LATER | WAITING)
+        assert (row.word in experiments.VERDICTS) == (row.id not in LATER)
     assert list(by_id) == IDS, "a claim that has no results yet"
     for id, found in by_id.items():
-        if id in set(experiments.EXPERIMENTS) - WAITING:
+        if id in experiments.EXPERIMENTS:
             assert len(found) == len(experiments.stored(id)) >= 1
             assert found[0].word == experiments.verdict(id).word
             assert all("5 seeds" in row.hardware for row in found)
@@ -166,7 +164,6 @@ def test_the_stored_page_shows_every_row():
 # ------------------------------------------------------------------------------------------------ the log of the course
 
 
-@pytest.mark.xfail("LOG" in WAITING, raises=FileNotFoundError, strict=True, reason="the log's runs are still to come")
 def test_the_log_goes_as_far_as_the_lesson():
     columns, rows = experiments.log("05")
     assert [row[0] for row in rows] == sorted(row[0] for row in rows) and len(rows) == 8
@@ -178,7 +175,6 @@ def test_the_log_goes_as_far_as_the_lesson():
         experiments.log("06")
 
 
-@pytest.mark.xfail("LOG" in WAITING, raises=FileNotFoundError, strict=True, reason="the log's runs are still to come")
 def test_the_log_and_n1_tell_the_same_of_the_same_network():
     """V1 with batch norm under N1's recipe: one network, one recipe, the same seeds, so the same runs."""
     a, b = experiments.results("LOG"), experiments.results("N1")

@@ -100,10 +100,10 @@ def log(lesson: str, *, dataset: str = "digits") -> tuple[list[str], list[Sequen
                 name,
                 runs[0]["params"],
                 runs[0]["macs"],
-                f"{sum(run['seconds'] for run in runs) / len(runs):.0f}",
+                f"{sum(run['cpu_seconds'] for run in runs) / len(runs):.0f}",
                 f"{sum(run['test_loss'] for run in runs) / len(runs):.2f}",
                 f"{accuracy.mean:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]",
             ]
         )
-    columns = ["lesson", "network", "parameters", "multiply-adds", "seconds", "test loss", "test accuracy"]
+    columns = ["lesson", "network", "parameters", "multiply-adds", "processor seconds", "test loss", "test accuracy"]
     return columns, rows
