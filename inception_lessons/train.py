@@ -75,13 +75,14 @@ class Recipe:
 
     @classmethod
     def inception_v3(cls, **changes) -> "Recipe":
-        """Section 8 of arXiv:1512.00567: RMSProp without momentum, gradients clipped at 2, labels smoothed by 0.1,
-        weights averaged; ``changes`` are fields of the recipe.
+        """Section 8 of arXiv:1512.00567: RMSProp, gradients clipped at 2, labels smoothed by 0.1, weights averaged;
+        ``changes`` are fields of the recipe.
 
         The paper lowers its rate of 0.045 by 6 % every two epochs; here that is a smooth curve to a hundredth, where
         its staircase arrives after 149 epochs. The rate belongs to batches of 50 x 32 images: shorter runs want a
-        larger one. The paper gives neither weight decay nor the decay of the average; the released code has 4e-5, and
-        0.9999, which looks back over 10,000 steps. Here 0.99 looks back over 100.
+        larger one. The paper names neither momentum nor weight decay nor the decay of the average; the released code
+        has 0.9, 4e-5, and 0.9999, which looks back over 10,000 steps and begins smaller. Here momentum is 0, and 0.99
+        looks back over 100.
         """
         paper = {"optimizer": "rmsprop", "lr": 0.045, "momentum": 0.0, "weight_decay": 4e-5, "schedule": "exponential"}
         return cls(**{**paper, "label_smoothing": 0.1, "clip": 2.0, "average": 0.99, **changes})

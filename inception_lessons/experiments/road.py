@@ -46,7 +46,6 @@ NETWORKS = {
     },
     rates=(0.001, 0.002, 0.005, 0.01, 0.02),
     recipe=Recipe(steps=250, optimizer="adamw"),
-    datasets=("digits", "cifar10"),
 )
 def log_of_the_course(arm, recipe, seed, images, final, watch=None):
     torch.manual_seed(seed)
@@ -79,14 +78,14 @@ def _(arms):
     )
 
 
-def log(lesson: str, *, dataset: str = "digits") -> tuple[list[str], list[Sequence]]:
+def log(lesson: str) -> tuple[list[str], list[Sequence]]:
     """Number of a lesson, "02" -> columns and rows for ``plots.table``: one row a network, up to that lesson.
 
     What each idea bought (test loss in nats and accuracy with its 95 % interval, five seeds, each network at its own
     best rate) and what it cost (parameters, multiply-adds of one 32 x 32 image, processor seconds of one run on one
     thread). Raises ValueError for a lesson that no row belongs to.
     """
-    found = results("LOG", dataset=dataset)
+    found = results("LOG")
     shown = {name: arm for name, arm in log_of_the_course.arms.items() if arm["lesson"] <= lesson}
     if lesson not in {arm["lesson"] for arm in log_of_the_course.arms.values()}:
         raise ValueError(f"no network of the log belongs to lesson {lesson!r}; it runs from '01' to '05'")
