@@ -27,7 +27,6 @@ STORED = sorted(RESULTS.rglob("*.json"))
 FIRST = [id for id, of in EXPERIMENTS.items() if of.measure.__module__.endswith(".lesson_01")]
 #: (claim, data set) without results yet: they take two hours of two cores more, and wait for them.
 UNRUN = {(id, "cifar10") for id in ("B1", "B2", "B6", "F3", "F4", "L1", "L2", "L3", "R1", "R2", "R3")}
-UNRUN |= {("LOG", "cifar10")}
 HOLDS, PART, NOT_HERE, OPPOSITE, _ = VERDICTS
 
 
