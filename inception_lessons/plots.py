@@ -179,8 +179,7 @@ def losses(
     if chance is not None:
         ax.set_ylim(0, max(ax.get_ylim()[1], 1.12 * chance))
     if ax.get_legend_handles_labels()[0]:
-        box = {"frameon": True, "facecolor": "white", "edgecolor": "none", "framealpha": 0.85}  # bands may pass below
-        ax.legend(loc="upper right", bbox_to_anchor=(1, 0.84 if chance is not None else 0.95), **box)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)  # inside, it would lie on a band
     names = " and ".join(runs) or "this run"
     return Chart(
         figure,
