@@ -173,11 +173,11 @@ REDUCTIONS = ("pool, then convolve", "convolve, then pool", "side by side")
 
 def normed(c_in: int, c_out: int, *, how: str, norm: str, unit=layers.conv_bn) -> nn.Module:
     """(N, c_in, H, W) -> (N, c_out, H / 2, W / 2): a ``Reduction`` with batch norm and ReLU ``"inside"``, right behind
-    its convolution as in the papers, or ``"behind"`` the whole of it.
+    its convolution as in the released V3, or ``"behind"`` the whole of it.
 
     Inside, only pooling first hands on what batch norm has just made; the others hand on maxima, with a mean and a
-    variance of their own. Behind, the three end alike and differ in their order alone. Raises ValueError for another
-    word.
+    variance of their own. Behind, the three end alike. (Side by side still has half of the weights.) Raises
+    ValueError for another word.
     """
     layers.check_choice("norm", norm, ("inside", "behind"))
     if norm == "inside":
