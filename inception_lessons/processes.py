@@ -55,7 +55,7 @@ class Share:
         """
         if self.world == 1:
             return loss, 1.0
-        mine = torch.tensor(count, dtype=torch.float64).to(loss.device)
+        mine = torch.full_like(loss, count, dtype=torch.float64)  # made on the device: a copy there would wait for it
         sums = torch.stack([loss.double() * mine, mine])
         dist.all_reduce(sums)
         return sums[0] / sums[1], mine * self.world / sums[1]

@@ -53,9 +53,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _train(chosen: argparse.Namespace, recipe: Recipe, share: Share) -> str:
     """The whole run -> a sentence on how it ended."""
-    images, size = _images(chosen)
-    arguments = {**dict(chosen.set), "num_classes": len(images.classes)}
-    settings = _settings(chosen, recipe, images, size, arguments)
+    images = _images(chosen)
+    arguments = {"num_classes": len(images.classes), **dict(chosen.set)}
+    settings = _settings(chosen, recipe, images, arguments)
     checkpoint = Checkpoint(Path(chosen.out), settings, chosen.save_every, share)
     torch.manual_seed(chosen.seed)
     try:
@@ -158,32 +158,36 @@ def _recipe(chosen: argparse.Namespace) -> Recipe:
     return Recipe.inception_v3(**changes) if chosen.recipe == "inception_v3" else Recipe(**changes)
 
 
-def _images(chosen: argparse.Namespace) -> tuple[data.ImageSet, int | None]:
-    """The set, and the side of its images if that was to be chosen."""
+def _images(chosen: argparse.Namespace) -> data.ImageSet:
     if chosen.data in SETS:
         if chosen.size is not None:
             raise ValueError(f"--size is for folders; the images of {chosen.data} are as large as they are")
-        return SETS[chosen.data](), None
+        return SETS[chosen.data]()
     if not Path(chosen.data).is_dir():
         raise FileNotFoundError(f"--data is one of {', '.join(SETS)} or a folder, and there is no folder {chosen.data}")
-    papers = 299 if chosen.network in SIDE_299 else 224
-    size = chosen.size or (papers if chosen.preset == "paper" else 32)
     on_error = "skip" if chosen.on_corrupt == "skip" else "raise"
-    return data.image_folder(chosen.data, size, workers=chosen.workers, on_error=on_error), size
+    return data.image_folder(chosen.data, _side(chosen), workers=chosen.workers, on_error=on_error)
 
 
-def _settings(chosen, recipe: Recipe, images: data.ImageSet, size: int | None, arguments: dict) -> dict:
+def _side(chosen: argparse.Namespace) -> int | None:
+    """Side of a folder's images, in pixels; None for a set whose images have their size."""
+    if chosen.data in SETS:
+        return None
+    papers = 299 if chosen.network in SIDE_299 else 224
+    return chosen.size or (papers if chosen.preset == "paper" else 32)
+
+
+def _settings(chosen: argparse.Namespace, recipe: Recipe, images: data.ImageSet, arguments: dict) -> dict:
     """Everything that decides how the run ends, by option, as JSON gives it back. Who computes it is no part of it."""
     found = {"network": chosen.network, "preset": chosen.preset, **{f"set {k}": v for k, v in arguments.items()}}
-    found |= {"data": images.name, "contents of data": data.fingerprint(images), "size": size}
+    found |= {"data": images.name, "contents of data": data.fingerprint(images), "size": _side(chosen)}
     found |= {"seed": chosen.seed, "crop": chosen.crop, "flip": chosen.flip, "on-corrupt": chosen.on_corrupt}
     return json.loads(json.dumps(found | {name.replace("_", "-"): v for name, v in asdict(recipe).items()}))
 
 
-def _difference(old: dict, new: dict) -> str:
-    """ "lr was 0.1 and is 0.2 now; ..." for every setting that differs; empty if none does."""
-    names = [name for name in old | new if old.get(name) != new.get(name)]
-    return "; ".join(f"{name} was {old.get(name)} and is {new.get(name)} now" for name in names)
+def _differences(old: dict, new: dict) -> list[str]:
+    """Names of the settings that are not the same in both."""
+    return [name for name in old | new if old.get(name) != new.get(name)]
 
 
 # ------------------------------------------------------------------------------------------------- what is written down
@@ -198,9 +202,10 @@ class Checkpoint:
 
     def __init__(self, folder: Path, settings: dict, every: int, share: Share):
         self.path, self.settings, self.every, self.share = folder / "checkpoint.safetensors", settings, every, share
-        others = _difference(json.loads(share.send(json.dumps(settings).encode())), settings)
-        if others:
-            raise ValueError(f"the processes do not agree: for process 0, {others}, for process {share.rank}")
+        first = json.loads(share.send(json.dumps(settings).encode()))
+        if others := _differences(first, settings):
+            said = "; ".join(f"{name}: {first.get(name)}, {settings.get(name)}" for name in others)
+            raise ValueError(f"process 0 and process {share.rank} do not agree: {said}")
         if share.rank == 0:
             for part in folder.glob("*.part"):  # a run was killed while it wrote
                 part.unlink()
@@ -218,9 +223,10 @@ class Checkpoint:
             settings = json.loads(header["__metadata__"]["settings"])
         except (SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"{self.path} is damaged or no checkpoint of a run ({error}): move it away") from error
-        if others := _difference(settings, self.settings):
+        if others := _differences(settings, self.settings):
+            said = "; ".join(f"{name} was {settings.get(name)} and is {self.settings.get(name)} now" for name in others)
             raise ValueError(
-                f"{self.path.parent} holds a run with other settings: {others}. Say what was said then to go on with "
+                f"{self.path.parent} holds a run with other settings: {said}. Say what was said then to go on with "
                 "that run, or give another --out"
             )
         return state
@@ -342,7 +348,7 @@ def _is_memory(error: Exception) -> bool:
 def _too_large(error: Exception, chosen, recipe: Recipe, share: Share) -> str:
     each = f", {recipe.batch_size // share.world} in each process" if share.world > 1 else ""
     width = dict(chosen.set).get("width", f"the {chosen.preset} preset's")
-    size = "" if chosen.data in SETS else f"; a smaller --size (now {_images(chosen)[1]})"
+    size = "" if chosen.data in SETS else f"; a smaller --size (now {_side(chosen)})"
     narrow = "; --precision bfloat16 (now float32)" if recipe.precision == "float32" else ""
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
     return (

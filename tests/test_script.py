@@ -200,6 +200,7 @@ def test_each_validation_example_counts_once(pair, spoiled):
 
 @needs_gloo
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no signal 9")
 def test_torchrun_starts_again_from_the_last_checkpoint(pair, spoiled, tmp_path):
     driver, out = tmp_path / "deadly.py", tmp_path / "out"
     driver.write_text(DEADLY)
@@ -255,6 +256,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no signal 9")
 def test_a_run_that_is_killed_ends_like_one_that_is_not(pictures, tmp_path):
     """Killed between two checkpoints, then while one is written; dropout, averaged weights and AdamW go on, too."""
     more = ["--optimizer", "adamw", "--lr", "0.01", "--average", "0.8"]
@@ -330,6 +332,23 @@ def test_a_corrupt_image_is_named_and_refused_or_left_out(spoiled, tmp_path, cap
     assert "a/7.png cannot be read as an image" in said and "--on-corrupt skip" in said and "image_folder" not in said
     with pytest.warns(UserWarning, match="a/7.png cannot be read as an image: .*; left out"):
         trained(spoiled, tmp_path / "skipped", *STEADY, "--on-corrupt", "skip")
+
+
+def test_processes_with_different_data_do_not_begin(tmp_path):
+    class Second(Share):
+        def send(self, content):
+            return json.dumps({"contents of data": "abc"}).encode()
+
+    with pytest.raises(ValueError, match="process 0 and process 1 do not agree: contents of data: abc, abd"):
+        script.Checkpoint(tmp_path, {"contents of data": "abd"}, 4, Second(1, 2))
+
+
+def test_a_log_that_cannot_be_written_says_so(tmp_path):
+    log = script.Log(tmp_path, 1, Recipe(steps=2), 0)
+    (tmp_path / "log.jsonl").unlink()
+    (tmp_path / "log.jsonl").mkdir()
+    with pytest.raises(OSError, match="log.jsonl could not be written .*: .* MB are free in .*checkpoint is whole"):
+        log(train.History(Recipe(steps=2), loss=[1.0]))
 
 
 def full_disk(monkeypatch, checkpoints):
