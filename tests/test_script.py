@@ -267,6 +267,8 @@ def test_a_run_that_is_killed_ends_like_one_that_is_not(pictures, tmp_path):
         assert code == -signal.SIGKILL, said
         assert len(kept(out)["history.loss"]) == step
     assert list(out.glob("*.part")), "the second was to die with a file half in place"
+    with open(out / "log.jsonl", "a") as log:
+        log.write('{"step": 7, "lo')  # a third, while it wrote a line
     ended, whole = trained(pictures, out, *more), trained(pictures, tmp_path / "whole", *more)
     assert same(ended, whole) and lines(out) == lines(tmp_path / "whole")
     assert same(*(load_file(place / "weights.safetensors") for place in (out, tmp_path / "whole")))

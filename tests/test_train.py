@@ -513,7 +513,7 @@ class Half:
         return [value, value]
 
 
-def test_a_share_trains_on_its_rows_and_drops_its_own_units():
+def test_a_share_trains_on_its_rows():
     class Noted(data.Split):
         def batches(self, *arguments, **options):
             for images, labels in super().batches(*arguments, **options):
@@ -525,8 +525,7 @@ def test_a_share_trains_on_its_rows_and_drops_its_own_units():
         source = Noted(split().pixels, split().labels)
         source.given = []
         options = {"validation": split(10)} if share else {}
-        recipe, network = Recipe(steps=6, batch_size=8), net(dropout=0.5)
-        model, history = fitted(recipe, model=network, source=source, share=share, **options)
+        model, history = fitted(Recipe(steps=6, batch_size=8), source=source, share=share, **options)
         given.append(source.given)
         models.append(model)
         if share:
@@ -534,6 +533,17 @@ def test_a_share_trains_on_its_rows_and_drops_its_own_units():
     for whole, first, second in zip(*given, strict=True):
         assert torch.equal(torch.cat([first, second]), whole) and len(first) == 4
     assert not same_weights(models[1], models[2])
+
+
+def test_each_process_drops_its_own_units():
+    class Alike:
+        def batches(self, batch_size, **options):
+            yield next(split().batches(batch_size))
+
+    alone, first, second = (
+        fitted(model=net(dropout=0.5), source=Alike(), share=s)[0] for s in (None, Half(0), Half(1))
+    )
+    assert same_weights(alone, first) and not same_weights(first, second)
 
 
 # --------------------------------------------------------------------------------------------------------------- scores
