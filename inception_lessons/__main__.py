@@ -1,19 +1,27 @@
-"""The script's door: ``python -m inception_lessons experiments | checkpoint ...``."""
+"""The script's door: ``python -m inception_lessons train | experiments | checkpoint ...``."""
 
+import os
 import sys
 
 
 def main(arguments: list[str]) -> int:
     """Hand the arguments to the command they name; returns the exit status, 2 for an unknown command."""
-    commands = {"experiments": _experiments, "checkpoint": _checkpoint}
+    commands = {"train": _train, "experiments": _experiments, "checkpoint": _checkpoint}
     if not arguments or arguments[0] not in commands:
         print(f"usage: python -m inception_lessons {' | '.join(commands)} ... (each with --help)", file=sys.stderr)
         return 2
     try:
         return commands[arguments[0]](arguments[1:])
-    except (ValueError, OSError) as error:
-        print(f"inception_lessons: {error}", file=sys.stderr)
+    except (ValueError, OSError, MemoryError) as error:
+        who = f" (process {os.environ['RANK']})" if "RANK" in os.environ else ""  # one of several, under torchrun
+        print(f"inception_lessons{who}: {error}", file=sys.stderr)
         return 1
+
+
+def _train(arguments: list[str]) -> int:
+    from inception_lessons import script
+
+    return script.main(arguments)
 
 
 def _experiments(arguments: list[str]) -> int:

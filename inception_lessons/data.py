@@ -95,11 +95,18 @@ class Augment:
         """uint8 or float batch -> the same type, channels last in memory."""
         if images.ndim != 4:
             raise ValueError(f"Augment wants a batch (B, channels, H, W), not a tensor of shape {tuple(images.shape)}")
+        return self.apply(images, *self.draw(len(images), generator))
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """-> shift (count, 2) in pixels down and across, mirrored (count,): what a batch of ``count`` images asks."""
+        shift = torch.randint(0, 2 * self.crop + 1, (count, 2), generator=generator) - self.crop
+        return shift, torch.rand(count, generator=generator) < (0.5 if self.flip else 0.0)
+
+    def apply(self, images: Tensor, shift: Tensor, mirrored: Tensor) -> Tensor:
+        """(B, 3, H, W) with a row of what ``draw`` gave for each image -> the images, shifted and mirrored by it."""
         count, channels, height, width = images.shape
         if self.crop >= min(height, width):
             raise ValueError(f"crop {self.crop} must be less than the side of the images, which are {height} x {width}")
-        shift = torch.randint(0, 2 * self.crop + 1, (count, 2), generator=generator) - self.crop
-        mirrored = torch.rand(count, generator=generator) < (0.5 if self.flip else 0.0)
         shift, mirrored = shift.to(images.device, torch.int32), mirrored.to(images.device)  # 32 bits gather faster
         rows = _reflect(torch.arange(height, dtype=torch.int32, device=images.device) + shift[:, :1], height)
         columns = _reflect(torch.arange(width, dtype=torch.int32, device=images.device) + shift[:, 1:], width)
@@ -163,31 +170,42 @@ class Split:
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         device: str | torch.device = "cpu",
         drop_last: bool | None = None,
+        first: int = 0,
+        share: tuple[int, int] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass of (images (B, 3, H, W) float32, normalized, channels_last; labels (B,)) on the device.
 
         Without a seed: in stored order, the short last batch kept. With one: shuffled, the short last batch dropped,
         the same on every machine. `augment` gets the uint8 batch (B, 3, H, W) and the pass's generator, and returns a
         batch of the same shape and scale.
+
+        `first`: the batch to begin with, counted from 0, for a run that goes on inside a pass. `share=(2, 8)`: of each
+        batch, this process's part, the third of eight. Neither changes any picture: together the shares are the batch.
         """
         generator, drop_last = _check_pass(len(self), batch_size, seed, augment, drop_last)
-        device = torch.device(device)
-        return self._batches(batch_size, generator, augment, device, drop_last)
+        _check_share(first, share)
+        return self._batches(batch_size, generator, augment, torch.device(device), drop_last, first, share)
 
-    def _batches(self, batch_size, generator, augment, device, drop_last):
+    def _batches(self, batch_size, generator, augment, device, drop_last, first, share):
         pixels, labels = self._on(device)
         order = None if generator is None else torch.randperm(len(self), generator=generator)
-        for start in range(0, len(self), batch_size):
+        for number, start in enumerate(range(0, len(self), batch_size)):
             stop = min(start + batch_size, len(self))
             if drop_last and stop - start < batch_size:
                 return
+            if number < first and augment is None:
+                continue
             if order is None:
                 batch, targets = pixels[start:stop], labels[start:stop]
             else:
                 index = order[start:stop].to(device)
                 batch, targets = pixels.index_select(0, index), labels.index_select(0, index)
             batch = batch.permute(0, 3, 1, 2)
-            yield _to_batch(batch if augment is None else augment(batch, generator)), targets
+            if augment is not None:  # also for batches that are left out: the next one draws after them
+                batch = augment(batch, generator)
+            mine = _rows(stop - start, share)
+            if number >= first and mine.stop > mine.start:
+                yield _to_batch(batch[mine]), targets[mine]
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Pixels and labels on the device: moved there once, as bytes, and kept."""
@@ -240,6 +258,20 @@ def _check_pass(length: int, batch_size, seed, augment, drop_last) -> tuple[torc
             "take a smaller batch_size, or drop_last=False"
         )
     return generator, drop_last
+
+
+def _check_share(first, share) -> None:
+    _whole(first, "first", 0)
+    if share is not None:
+        number, of = share
+        if not _whole(number, "the number of a share", 0) < _whole(of, "the count of shares", 1):
+            raise ValueError(f"share=({number}, {of}): shares are counted from 0 to {of - 1}")
+
+
+def _rows(count: int, share: tuple[int, int] | None) -> slice:
+    """The rows of a batch of `count` that are this share's: neighbours, and no two shares differ by more than one."""
+    number, of = share or (0, 1)
+    return slice(count * number // of, count * (number + 1) // of)
 
 
 @dataclass(eq=False)
@@ -843,28 +875,29 @@ def _random_box(width: int, height: int, random: np.random.Generator) -> tuple[f
 
 
 class _Reader(torch.utils.data.Dataset):
-    """A list of positions -> (pixels (B, H, W, 3) uint8, labels (B,), unreadable files): what a worker process runs.
+    """A list of positions -> (pixels (K, H, W, 3) uint8, the rows (K,) of the list that they are, unreadable files):
+    what a worker process runs.
 
     A worker hands troubles back instead of raising, so that its sentence comes without a worker's traceback.
     """
 
-    def __init__(self, root, names, labels, size, crop_seed=None):
-        self.root, self.names, self.labels, self.size, self.crop_seed = root, names, labels, size, crop_seed
+    def __init__(self, root, names, size, crop_seed=None):
+        self.root, self.names, self.size, self.crop_seed = root, names, size, crop_seed
 
     def __getitem__(self, positions):
         pixels, kept, troubles = [], [], []
-        for position in map(int, positions):
+        for row, position in enumerate(map(int, positions)):
             random = None
             if self.crop_seed is not None:  # one stream per image: the crop does not depend on which worker draws it
                 random = np.random.Generator(np.random.PCG64([self.crop_seed, position]))
             try:
                 pixels.append(_read_image(os.path.join(self.root, self.names[position]), self.size, random))
-                kept.append(position)
+                kept.append(row)
             except Exception as error:  # decoders raise almost anything on a damaged file
                 reason = str(error).replace(self.root + os.sep, "").replace(self.root, "") or type(error).__name__
                 troubles.append((self.names[position], reason))
         stacked = np.stack(pixels) if pixels else np.empty((0, self.size, self.size, 3), np.uint8)
-        return torch.from_numpy(stacked), self.labels[kept], troubles
+        return torch.from_numpy(stacked), torch.tensor(kept, dtype=torch.int64), troubles
 
 
 class _Pictures(Sequence):
@@ -912,7 +945,7 @@ class StreamedSplit:
     @property
     def images(self) -> _Pictures:
         """(N, 3, size, size) float32 in [0, 1], lazy: takes an int, a slice or positions and reads those files."""
-        return _Pictures(_Reader(self.root, self.names, self.labels, self.size))
+        return _Pictures(_Reader(self.root, self.names, self.size))
 
     def take(self, which: int | list[int] | Tensor) -> "StreamedSplit":
         """The first `which` examples, or those at the given positions."""
@@ -928,39 +961,57 @@ class StreamedSplit:
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         device: str | torch.device = "cpu",
         drop_last: bool | None = None,
+        first: int = 0,
+        share: tuple[int, int] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass of (images (B, 3, size, size) float32, normalized, channels_last; labels (B,)), as `Split.batches`.
 
         `Augment` here means what the paper does with photographs: any `crop` above 0 is a crop of random size and
-        shape, resized; then `flip`. Another function gets the uint8 batch of middle squares.
+        shape, resized; then `flip`. Another function gets the uint8 batch of middle squares; it cannot be asked for a
+        share or a later start, where files that are not needed are not read. Raises ValueError if every image of a
+        shuffled batch's share is unreadable: the other processes would wait for it for ever.
         """
         generator, drop_last = _check_pass(len(self), batch_size, seed, augment, drop_last)
-        return self._batches(batch_size, generator, augment, torch.device(device), drop_last)
+        _check_share(first, share)
+        if (first or share) and not isinstance(augment, Augment | None):
+            raise ValueError(f"first and share of a streamed set go with Augment or no augmentation, not {augment!r}")
+        return self._batches(batch_size, generator, augment, torch.device(device), drop_last, first, share)
 
-    def _batches(self, batch_size, generator, augment, device, drop_last):
+    def _batches(self, batch_size, generator, augment, device, drop_last, first, share):
         order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
-        parts = [part for part in order.split(batch_size) if not drop_last or len(part) == batch_size]
+        whole = [part for part in order.split(batch_size) if not drop_last or len(part) == batch_size]
         crop_seed = None
         if isinstance(augment, Augment):
             if augment.crop > 0:
                 crop_seed = int(torch.randint(2**62, (), generator=generator))
             augment = Augment(flip=True) if augment.flip else None
-        reader = _Reader(self.root, self.names, self.labels, self.size, crop_seed)
+        if isinstance(augment, Augment):
+            for part in whole[:first]:
+                augment.draw(len(part), generator)  # the next batch draws after these
+        mine = [part[_rows(len(part), share)] for part in whole[first:]]
+        reader = _Reader(self.root, self.names, self.size, crop_seed)
         # A generator of its own: without one, a DataLoader draws from torch's global random state.
         loader = torch.utils.data.DataLoader(
             reader,
             batch_size=None,
-            sampler=parts,
+            sampler=mine,
             num_workers=self._workers(),
             generator=torch.Generator().manual_seed(0),
         )
-        for pixels, labels, troubles in loader:
+        for part, asked, (pixels, kept, troubles) in zip(whole[first:], mine, loader, strict=True):
             for name, reason in troubles:
                 self._trouble(name, reason)
-            if len(labels) == 0:
+            drawn = augment.draw(len(part), generator) if isinstance(augment, Augment) else None  # for the whole batch
+            if len(kept) == 0:
+                if len(asked) and share is not None and generator is not None:
+                    raise ValueError(f"none of the {len(asked)} images of this share of a batch can be read")
                 continue
             batch = pixels.to(device).permute(0, 3, 1, 2)
-            yield _to_batch(batch if augment is None else augment(batch, generator)), labels.to(device)
+            if drawn is not None:
+                batch = augment.apply(batch, *(values[_rows(len(part), share)][kept] for values in drawn))
+            elif augment is not None:
+                batch = augment(batch, generator)
+            yield _to_batch(batch), self.labels[asked[kept]].to(device)
 
     def _workers(self) -> int:
         if self.workers is not None:

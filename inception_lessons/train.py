@@ -9,7 +9,7 @@ handed the history after each step.
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
@@ -180,6 +180,125 @@ def budget(*, smoke, laptop, full):
     return {"smoke": smoke, "laptop": laptop, "full": full}[choice]
 
 
+class Run:
+    """A network in training, between two steps: its optimizer, the running average, the history.
+
+    ``state`` puts down everything that the next step depends on as tensors by name, random numbers included, and
+    ``restore`` takes it up, so that a run that was killed goes on as if it never had been. ``share`` is None, or a
+    ``processes.Share`` of the work: each process then computes on its part of every batch, and all take the same step.
+    ``labels`` are those of the training set, where they are known before the first batch.
+    """
+
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, seed: int, device: str, share=None, labels: Tensor | None = None
+    ):
+        self.model, self.recipe, self.device, self.share, self.labels = model, recipe, device, share, labels
+        self.optimizer, self.history = recipe.build(model), History(recipe, seed)
+        self.averaged = _averaged(model, recipe.average)
+        heads = len(getattr(model, "aux", ())) > 0
+        self.forward = _Forward(model, heads and recipe.aux_weight > 0)
+        if share is not None:
+            self.forward = share.wrap(self.forward, unused=heads and recipe.aux_weight == 0)
+        self._unread: list[Tensor] = []
+
+    @property
+    def best(self) -> nn.Module:
+        """What is validated and kept in the end: the averaged network where the recipe averages."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    def step(self, number: int, images: Tensor, labels: Tensor) -> None:
+        """Train on one batch, or on this process's share of it; ``number`` counts the steps from 0."""
+        recipe = self.recipe
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.rate(number)
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            logits, aux = self.forward(images)
+        if number == 0:
+            _check_classes(logits.shape[1], labels if self.labels is None else self.labels)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        total = loss
+        for extra in aux.values():
+            total = total + recipe.aux_weight * F.cross_entropy(
+                extra.float(), labels, label_smoothing=recipe.label_smoothing
+            )
+        loss = loss.detach()
+        if self.share is not None:
+            loss, weight = self.share.mean(loss, len(labels))
+            total = total * weight
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        if recipe.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
+        self.optimizer.step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+        self._unread.append(loss)
+
+    def read(self, now: bool) -> None:
+        """Bring the losses of the last steps into the history. Reading from a GPU waits for it: rarely, unless
+        ``now``.
+        """
+        if not (now or self.device == "cpu" or len(self._unread) >= 25):
+            return
+        read = torch.stack(self._unread).tolist()
+        self._unread.clear()
+        good = next((i for i, value in enumerate(read) if not math.isfinite(value)), len(read))
+        self.history.loss += read[:good]
+        if good < len(read):
+            self.history.stopped = (
+                f"the loss stopped being a number at step {len(self.history.loss) + 1}: training has diverged. "
+                f"A learning rate below {self.recipe.lr:g}, batch norm or He's starting weights may help."
+            )
+
+    def finish(self) -> None:
+        """Leave the averaged weights in the network, unless the run diverged, and the network in evaluation mode."""
+        if self.averaged is not None and not self.history.stopped:
+            floating = {k: value for k, value in self.averaged.module.state_dict().items() if value.is_floating_point()}
+            self.model.load_state_dict(floating, strict=False)  # a count of batches has no average
+        self.history.finished = True
+        self.model.eval()
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors by name: the whole run after its last step. In several processes, all must ask at once."""
+        state = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.averaged is not None:
+            state |= {f"averaged.{name}": value for name, value in self.averaged.state_dict().items()}
+        for number, values in self.optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                if value is not None:  # SGD without momentum has nothing to remember
+                    state[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
+        state["history.loss"] = torch.tensor(self.history.loss, dtype=torch.float64)
+        state["history.validation"] = torch.tensor(self.history.validation, dtype=torch.float64).reshape(-1, 3)
+        state["history.seconds"] = torch.tensor(self.history.seconds, dtype=torch.float64)
+        for name, value in _random_state(self.device).items():
+            rows = [value] if self.share is None else self.share.gather(value)
+            state |= {f"random.{name}.{rank}": row for rank, row in enumerate(rows)}
+        return state
+
+    def restore(self, state: Mapping[str, Tensor]) -> int:
+        """Take up what ``state`` gave; -> the number of steps done. Raises RuntimeError for another network's.
+
+        A process that was not there before draws other random numbers for dropout; nothing else depends on how many
+        there are.
+        """
+        self.model.load_state_dict(_below(state, "model."))
+        if self.averaged is not None:
+            self.averaged.load_state_dict(_below(state, "averaged."))
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for key, value in _below(state, "optimizer.").items():
+            number, _, name = key.partition(".")
+            p = parameters[int(number)]
+            if value.shape == p.shape:  # in the parameter's order in memory, which the optimizer is quick with
+                value = torch.empty_like(p, requires_grad=False).copy_(value)
+            self.optimizer.state[p][name] = value
+        history, rank = self.history, 0 if self.share is None else self.share.rank
+        history.loss = state["history.loss"].tolist()
+        history.validation = [(int(step), *scores) for step, *scores in state["history.validation"].tolist()]
+        history.seconds = float(state["history.seconds"])
+        _set_random_state(self.device, {name: state.get(f"random.{name}.{rank}") for name in ("cpu", "gpu")})
+        return len(history.loss)
+
+
 def fit(
     model: nn.Module,
     train,
@@ -192,6 +311,8 @@ def fit(
     watch: Callable[[History], None] | None = None,
     validate_every: int | None = None,
     progress: bool = True,
+    keep=None,
+    share=None,
 ) -> History:
     """Train ``model`` in place on ``train`` for ``recipe.steps`` steps and return what happened.
 
@@ -200,6 +321,10 @@ def fit(
     steps and at the end. A loss that is no longer a number ends the run with a sentence in ``history.stopped``. The
     model is left on the device, in evaluation mode; with ``recipe.average`` it holds the averaged weights, unless the
     run was stopped or interrupted: then the weights of the last step, as without.
+
+    Long runs from a script: ``keep`` has ``load()``, whose state of a ``Run`` or None says where to begin, and
+    ``save(state)``, called every ``keep.every`` steps and at the end. ``share``, a ``processes.Share``, makes this one
+    of several processes that train the network together. Both need a ``train`` of this course's ``data``.
 
     Raises ValueError if the network has fewer outputs than the labels need, or the set is smaller than one batch.
     """
@@ -210,66 +335,38 @@ def fit(
         raise ValueError(
             f"a batch of {recipe.batch_size} needs at least as many training examples; this set has {len(known)}"
         )
+    at_once = 500 if share is None else recipe.batch_size // share.world  # what training fits into memory, this fits
     model.to(device, memory_format=torch.channels_last).train()
-    optimizer, history = recipe.build(model), History(recipe, seed)
-    averaged = _averaged(model, recipe.average)
-    heads = recipe.aux_weight > 0 and len(getattr(model, "aux", ())) > 0
-    read_every = 1 if device == "cpu" else 25  # reading a loss from a GPU waits for it: do that rarely
-    pending: list[Tensor] = []
     bar = _bar(recipe.steps, progress)
-    with _seeded(seed, device), bar:
+    with _seeded(seed, device, share), bar:
+        run = Run(model, recipe, seed, device, share, known)
+        history = run.history
+        state = keep.load() if keep is not None else None
+        first = run.restore(state) if state is not None else 0
+        bar.update(first)
         start = time.perf_counter()
-        for step, (images, labels) in enumerate(_forever(train, recipe, seed, augment, device)):
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.rate(step)
-            with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-                logits, aux = model.forward_with_aux(images) if heads else (model(images), {})
-            if step == 0:
-                _check_classes(logits.shape[1], labels if known is None else known)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-            total = loss
-            for extra in aux.values():
-                total = total + recipe.aux_weight * F.cross_entropy(
-                    extra.float(), labels, label_smoothing=recipe.label_smoothing
-                )
-            optimizer.zero_grad(set_to_none=True)
-            total.backward()
-            if recipe.clip is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-            optimizer.step()
-            if averaged is not None:
-                averaged.update_parameters(model)
-
-            pending.append(loss.detach())
+        batches = _forever(train, recipe, seed, augment, device, first, share)
+        for step, (images, labels) in zip(range(first, recipe.steps), batches, strict=False):
+            run.step(step, images, labels)
             last = step + 1 == recipe.steps
-            validate = validation is not None and (last or (validate_every and (step + 1) % validate_every == 0))
-            if len(pending) >= read_every or last or validate:
-                read = torch.stack(pending).tolist()
-                pending.clear()
-                good = next((i for i, value in enumerate(read) if not math.isfinite(value)), len(read))
-                history.loss += read[:good]
-                if good < len(read):
-                    history.stopped = (
-                        f"the loss stopped being a number at step {len(history.loss) + 1}: training has diverged. "
-                        f"A learning rate below {recipe.lr:g}, batch norm or He's starting weights may help."
-                    )
+            validate = validation is not None and (last or _due(step, validate_every))
+            save = keep is not None and (last or _due(step, keep.every))
+            run.read(now=last or validate or save)
             history.seconds += time.perf_counter() - start
             if validate and not history.stopped:
-                scores = evaluate(model if averaged is None else averaged.module, validation, device=device)
+                scores = evaluate(run.best, validation, batch_size=at_once, device=device, share=share)
                 history.validation.append((step + 1, scores.loss, scores.accuracy))
+            if save and not history.stopped:
+                keep.save(run.state())
             bar.update()
             if watch is not None:
                 watch(history)
             start = time.perf_counter()
-            if last or history.stopped:
+            if history.stopped:
                 break
         if history.loss:
             bar.set_postfix_str(f"loss {history.smoothed()[-1]:.3f}" if not history.stopped else "diverged")
-    if averaged is not None and not history.stopped:
-        floating = {name: value for name, value in averaged.module.state_dict().items() if value.is_floating_point()}
-        model.load_state_dict(floating, strict=False)  # a count of batches has no average
-    history.finished = True
-    model.eval()
+    run.finish()
     if watch is not None:
         watch(history)
     return history
@@ -285,18 +382,23 @@ def predict(model: nn.Module, split, *, batch_size: int = 500, device: str | Non
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split, *, batch_size: int = 500, device: str | None = None) -> Scores:
+def evaluate(model: nn.Module, split, *, batch_size: int = 500, device: str | None = None, share=None) -> Scores:
     """Network and split -> Scores. Summed over examples, not over batches, so that a short last batch counts for what
     it is.
+
+    With a ``processes.Share`` each process looks at its own examples, and all get the sums over all of them: each
+    example counts once, however many processes there are.
     """
     loss = correct = count = 0
-    for logits, labels in _outputs(model, split, batch_size, device):
+    for logits, labels in _outputs(model, split, batch_size, device, share):
         loss += F.cross_entropy(logits.float(), labels, reduction="sum").double()
         correct += (logits.argmax(1) == labels).sum()
         count += len(labels)
+    if share is not None:
+        loss, correct, count = share.sum([float(loss), float(correct), float(count)])
     if count == 0:
         raise ValueError("this split has no examples to evaluate on")
-    return Scores(float(loss) / count, float(correct) / count, count)
+    return Scores(float(loss) / count, float(correct) / count, int(count))
 
 
 def _check_classes(outputs: int, labels: Tensor) -> None:
@@ -305,28 +407,62 @@ def _check_classes(outputs: int, labels: Tensor) -> None:
         raise ValueError(f"the network has {outputs} outputs, but label {int(labels.max())} came: pass num_classes")
 
 
-def _outputs(model: nn.Module, split, batch_size: int, device: str | None) -> Iterator[tuple[Tensor, Tensor]]:
+class _Forward(nn.Module):
+    """images -> logits, auxiliary logits by stage: one ``forward`` for networks with auxiliary classifiers and without,
+    since PyTorch's wrapper for several processes knows no other method.
+    """
+
+    def __init__(self, model: nn.Module, heads: bool):
+        super().__init__()
+        self.model, self.heads = model, heads
+
+    def forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.model.forward_with_aux(images) if self.heads else (self.model(images), {})
+
+
+def _outputs(
+    model: nn.Module, split, batch_size: int, device: str | None, share=None
+) -> Iterator[tuple[Tensor, Tensor]]:
     device = device or str(next(model.parameters()).device)
+    part = {}
+    if share is not None:
+        share.spread(model)
+        batch_size, part = batch_size * share.world, {"share": (share.rank, share.world)}
     was_training = model.training
     model.eval()
     try:
-        for images, labels in split.batches(batch_size, device=device):
+        for images, labels in split.batches(batch_size, device=device, **part):
             yield model(images), labels
     finally:
         model.train(was_training)
 
 
-def _forever(train, recipe: Recipe, seed: int, augment, device: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pass after pass over the training set, each in another order that depends on the seed alone."""
-    passes = 0
+def _forever(
+    train, recipe: Recipe, seed: int, augment, device: str, first: int = 0, share=None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pass after pass over the training set, each in another order that depends on the seed alone; from the batch
+    ``first`` on, counted from the start of training.
+    """
+    passes, part = 0, {}
+    if share is not None:
+        part["share"] = (share.rank, share.world)
+    if first:
+        passes, part["first"] = divmod(first, len(train) // recipe.batch_size)
     while True:
         empty = True
-        for batch in train.batches(recipe.batch_size, seed=seed * 100_003 + passes, augment=augment, device=device):
+        order = seed * 100_003 + passes
+        for batch in train.batches(recipe.batch_size, seed=order, augment=augment, device=device, **part):
             empty = False
             yield batch
         if empty:
             raise ValueError(f"the training set gave no batch of {recipe.batch_size}")
         passes += 1
+        part.pop("first", None)
+
+
+def _due(step: int, every: int | None) -> bool:
+    """Is something due after this step, counted from 0, that happens every so many steps?"""
+    return bool(every) and (step + 1) % every == 0
 
 
 def _averaged(model: nn.Module, decay: float | None):
@@ -340,11 +476,34 @@ def _averaged(model: nn.Module, decay: float | None):
 
 
 @contextmanager
-def _seeded(seed: int, device: str) -> Iterator[None]:
-    """Dropout draws from torch's global generator: seed it for this run, and give back what was there."""
+def _seeded(seed: int, device: str, share=None) -> Iterator[None]:
+    """Dropout draws from torch's global generator: seed it for this run, and give back what was there.
+
+    Each process drops others, or the shares of a batch would all lose the same units.
+    """
     with torch.random.fork_rng(devices=_gpus(device)):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed if share is None else seed + 1_000_003 * share.rank)
         yield
+
+
+def _random_state(device: str) -> dict[str, Tensor]:
+    """Where torch's generators stand, as bytes: ``cpu``, and ``gpu`` on a GPU."""
+    gpu = [torch.cuda.get_rng_state(index) for index in _gpus(device)]
+    return {"cpu": torch.get_rng_state(), **({"gpu": gpu[0]} if gpu else {})}
+
+
+def _set_random_state(device: str, state: Mapping[str, Tensor | None]) -> None:
+    """The generators that ``state`` knows go on from there."""
+    if state["cpu"] is not None:
+        torch.set_rng_state(state["cpu"])
+    for index in _gpus(device):
+        if state["gpu"] is not None:
+            torch.cuda.set_rng_state(state["gpu"], index)
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries whose names begin so, without that beginning."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _gpus(device: str) -> list[int]:

@@ -54,8 +54,8 @@ def save(path: str | Path, model: nn.Module, about: Mapping[str, object]) -> Pat
     """Write a network's weights and ``about`` (plain values: which network, how trained) to a safetensors file,
     beside and renamed.
 
-    ``about`` must hold ``network`` (a name in NETWORKS) and ``settings`` (the arguments of its ``laptop``), so that
-    ``load`` can rebuild it.
+    ``about`` must hold ``network`` (a name in NETWORKS) and ``settings`` (its arguments), so that ``load`` can rebuild
+    it; and ``preset``, unless that is ``laptop``: see ``build``.
     """
     from safetensors.torch import save as to_bytes
 
@@ -77,12 +77,27 @@ def write(path: str | Path, blob: bytes) -> Path:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(blob)
+            file.flush()
+            os.fsync(file.fileno())  # some disks say only now that they are full
         os.chmod(part, 0o644)
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
     return path
+
+
+def build(network: str, settings: Mapping[str, object], preset: str = "laptop") -> nn.Module:
+    """A name in NETWORKS and its arguments -> the network, at laptop size or, with ``preset="paper"``, at the paper's.
+
+    Raises ValueError for a name or a preset that there is not, TypeError for such an argument.
+    """
+    if network not in NETWORKS:
+        raise ValueError(f"network is one of {', '.join(NETWORKS)}, not {network!r}")
+    if preset not in ("laptop", "paper"):
+        raise ValueError(f"preset is 'laptop' or 'paper', not {preset!r}")
+    kind = NETWORKS[network]
+    return kind.laptop(**settings) if preset == "laptop" else kind(**settings)
 
 
 def load(name: str | Path) -> tuple[nn.Module, dict]:
@@ -110,7 +125,7 @@ def load(name: str | Path) -> tuple[nn.Module, dict]:
             f"{path.name} does not say which of {', '.join(NETWORKS)} it belongs to: not a checkpoint of this course"
         )
     try:
-        model = NETWORKS[about["network"]].laptop(**about["settings"])
+        model = build(about["network"], about["settings"], about.get("preset", "laptop"))
         model.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path.name} does not fit the network and settings that it names ({error})") from error

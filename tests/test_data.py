@@ -792,3 +792,101 @@ def test_bad_folders_get_a_sentence(folder, tmp_path):
     (folder / "val").rename(tmp_path / "val")
     with pytest.raises(ValueError, match="neither val/ nor test/"):
         data.image_folder(folder)
+
+
+# ------------------------------------------------------------------------ a share of each batch, a start inside a pass
+
+
+@pytest.fixture(params=["in memory", "streamed"])
+def of_either_kind(request, folder, small):
+    """A split of 60 examples, held in memory or read from files."""
+    if request.param == "in memory":
+        return small.train.take(60)
+    return data.image_folder(folder, 16, validation=0.0, workers=0).train
+
+
+PASSES = [
+    {},
+    {"seed": 3},
+    {"seed": 3, "augment": data.Augment(crop=1, flip=True)},
+    {"seed": 3, "augment": data.Augment(flip=True), "drop_last": False},
+]
+
+
+@pytest.mark.parametrize("options", PASSES, ids=str)
+@pytest.mark.parametrize("of", [1, 2, 3, 7])
+def test_the_shares_of_a_batch_are_the_batch(of_either_kind, options, of):
+    """Also of a short last batch, of 11 or 4 images: no image is missing, and none comes twice."""
+    for size in (7, 49):
+        whole = list(of_either_kind.batches(size, **options))
+        shares = [list(of_either_kind.batches(size, share=(number, of), **options)) for number in range(of)]
+        for place in (0, 1):
+            together = torch.cat([batch[place] for batch in whole])
+            rows = [
+                torch.cat([part[place] for part in parts])
+                for parts in zip(*(s[: 60 // size] for s in shares), strict=True)
+            ]
+            rows += [part[place] for share in shares for part in share[60 // size :]]  # the last: not in every share
+            assert torch.equal(torch.cat(rows), together)
+        counts = [sum(len(labels) for _, labels in share) for share in shares]
+        assert max(counts) - min(counts) <= len(whole) and sum(counts) == sum(len(labels) for _, labels in whole)
+
+
+@pytest.mark.parametrize("options", PASSES, ids=str)
+def test_a_pass_can_begin_at_any_batch(of_either_kind, options):
+    whole = list(of_either_kind.batches(16, **options))
+    for first in (1, 3, len(whole), 9):
+        rest = list(of_either_kind.batches(16, first=first, **options))
+        assert len(rest) == len(whole[first:])
+        for (images, labels), (wanted, wanted_labels) in zip(rest, whole[first:], strict=True):
+            assert torch.equal(images, wanted) and torch.equal(labels, wanted_labels)
+
+
+def test_files_of_other_shares_and_earlier_batches_are_not_read(folder):
+    train = data.image_folder(folder, 16, validation=0.0, workers=0).train
+    for name in train.names[:40] + train.names[48:54]:
+        (folder / name).write_bytes(b"")
+    assert [len(labels) for _, labels in train.batches(16, first=2, share=(1, 2))] == [8, 6]
+
+
+@pytest.mark.filterwarnings("ignore:.*left out")
+def test_an_unreadable_image_changes_no_other(folder):
+    """Each keeps the mirroring that was drawn for it; a share with nothing to read says so, as others wait for it."""
+    train = data.image_folder(folder, 16, validation=0.0, workers=0, on_error="skip").train
+    options = {"seed": 3, "augment": data.Augment(crop=1, flip=True)}
+    (before, labels), (later, _) = list(train.batches(20, **options))[:2]
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(3))
+    (folder / train.names[order[4]]).write_bytes(b"")
+    kept = torch.arange(20) != 4
+    (after, left), (again, _) = list(train.batches(20, **options))[:2]
+    assert torch.equal(after, before[kept]) and torch.equal(left, labels[kept]) and torch.equal(later, again)
+    shares = [next(train.batches(20, share=(number, 4), **options))[0] for number in range(4)]
+    assert [len(share) for share in shares] == [4, 5, 5, 5] and torch.equal(torch.cat(shares), after)
+    assert len(list(train.batches(1, **options))) == 59
+    with pytest.raises(ValueError, match="none of the 1 images of this share"):
+        next(train.batches(20, share=(4, 20), **options))
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"share": (2, 2)}, r"share=\(2, 2\): shares are counted from 0 to 1"),
+        ({"share": (0, 0)}, "the count of shares must be a whole number of at least 1"),
+        ({"share": (-1, 2)}, "the number of a share must be"),
+        ({"first": -1}, "first must be a whole number of at least 0"),
+    ],
+)
+def test_a_share_that_cannot_be_is_refused(of_either_kind, options, said):
+    with pytest.raises(ValueError, match=said):
+        of_either_kind.batches(16, **options)
+
+
+def test_a_function_of_ones_own_and_shares(folder, small):
+    def darker(images, generator):
+        return images // int(torch.randint(2, 5, (), generator=generator))
+
+    whole = list(small.train.batches(30, seed=1, augment=darker))
+    halves = [list(small.train.batches(30, seed=1, augment=darker, first=1, share=(n, 2))) for n in range(2)]
+    assert torch.equal(torch.cat([halves[0][0][0], halves[1][0][0]]), whole[1][0])
+    with pytest.raises(ValueError, match="go with Augment or no augmentation"):
+        data.image_folder(folder, 16).train.batches(8, seed=0, augment=darker, share=(0, 2))

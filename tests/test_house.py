@@ -48,6 +48,8 @@ MAY_IMPORT = {
     "experiments.road": {"experiments.engine", "measure", "train"} | _networks,
     "experiments.ledger": {"experiments.engine", "experiments.counted"},
     "checks": {"layers", "batch_norm", "train"} | _networks,
+    "processes": set(),
+    "script": {"data", "processes", "train", "weights"},
 }
 # Slow to load, or a choice that belongs to the learner's session: wanted inside functions only.
 LATE = (
@@ -59,6 +61,9 @@ PRINTS = {  # where a print is meant: module, function (None: anywhere in it)
     ("experiments.engine", "main"),
     ("experiments.engine", "run"),
     ("fetch", "download"),
+    ("script", "main"),
+    ("script", "Log"),
+    ("script", "_train"),
 }
 RUNS_WHAT_IT_LOADS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 SYSTEM_FILES = {"/proc/cpuinfo"}  # the same on every machine that has it

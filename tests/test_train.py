@@ -421,6 +421,131 @@ def test_the_recipe_of_inception_v3():
     assert history.final_loss() < history.loss[0] and Recipe.inception_v3(average=None, clip=None).average is None
 
 
+# --------------------------------------------------------------------------------------------------- put down, taken up
+
+
+class Kept:
+    """Checkpoints in memory: after every `every` steps; `dies` at the one of that many steps, once it is kept."""
+
+    def __init__(self, every=4, dies=None):
+        self.every, self.dies, self.steps, self.state = every, dies, [], None
+
+    def load(self):
+        return self.state
+
+    def save(self, state):
+        self.state = {name: value.clone() for name, value in state.items()}
+        self.steps.append(len(state["history.loss"]))
+        if self.steps[-1] == self.dies:
+            self.dies = None
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])  # "cpu:0" takes the path of a GPU, where the loss is read rarely
+@pytest.mark.parametrize("optimizer, momentum", [("sgd", 0.9), ("sgd", 0.0), ("rmsprop", 0.9), ("adamw", 0.0)])
+def test_a_run_goes_on_as_if_it_had_never_stopped(optimizer, momentum, device):
+    """With dropout, batch statistics, averaged weights, augmentation, and a stop in the middle of the second pass."""
+    recipe = Recipe(steps=12, batch_size=8, optimizer=optimizer, momentum=momentum, lr=0.02, average=0.8, clip=1.0)
+    options = {
+        "augment": data.Augment(crop=1, flip=True),
+        "validation": split(10),
+        "validate_every": 3,
+        "device": device,
+    }
+    whole, history = fitted(recipe, 3, net(dropout=0.5), **options)
+    keep = Kept(dies=8)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(recipe, 3, net(dropout=0.5), keep=keep, **options)
+    torch.manual_seed(99)  # another process, another state
+    model, gone_on = fitted(recipe, 3, net(seed=1, dropout=0.5), keep=keep, **options)
+    assert same_weights(model, whole) and keep.steps == [4, 8, 12]
+    assert (gone_on.loss, gone_on.validation) == (history.loss, history.validation)
+    again, ended = fitted(recipe, 3, net(seed=1, dropout=0.5), keep=keep, **options)
+    assert same_weights(again, whole) and ended.loss == history.loss and keep.steps == [4, 8, 12], "it was at its end"
+
+
+def test_a_state_that_lacks_something_would_be_seen():
+    """The comparison above can tell: without any one part of the state, the run ends elsewhere."""
+    recipe = Recipe(steps=12, batch_size=8, lr=0.02, average=0.8)
+    whole, _ = fitted(recipe, 3, net(dropout=0.5))
+    keep = Kept(dies=8)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(recipe, 3, net(dropout=0.5), keep=keep)
+    state = keep.state
+    for part in ("random.", "optimizer.", "averaged."):
+        spoiled = {
+            name: torch.zeros_like(v) if name.startswith(part) and v.is_floating_point() else v
+            for name, v in state.items()
+        }
+        if part == "random.":
+            spoiled = {name: v for name, v in state.items() if not name.startswith(part)}
+        keep.state = spoiled
+        assert not same_weights(fitted(recipe, 3, net(dropout=0.5), keep=keep)[0], whole), part
+
+
+def test_a_run_that_diverges_keeps_nothing_of_it():
+    keep = Kept(every=2)
+    _, history = fitted(Recipe(steps=8, batch_size=8), source=Recorded(split(), spoil_at=4), keep=keep)
+    assert history.stopped and keep.steps == [2]
+
+
+class Half:
+    """A share of the work without another process: `rank` of two, who believes that the other does the same."""
+
+    world = 2
+
+    def __init__(self, rank):
+        self.rank, self.spread_to = rank, []
+
+    def wrap(self, network, unused):
+        return network
+
+    def mean(self, loss, count):
+        return loss, 1.0
+
+    def sum(self, numbers):
+        return [2 * number for number in numbers]
+
+    def spread(self, model):
+        self.spread_to.append(model)
+
+    def gather(self, value):
+        return [value, value]
+
+
+def test_a_share_trains_on_its_rows():
+    class Noted(data.Split):
+        def batches(self, *arguments, **options):
+            for images, labels in super().batches(*arguments, **options):
+                self.given.append(labels)
+                yield images, labels
+
+    given, models = [], []
+    for share in (None, Half(0), Half(1)):
+        source = Noted(split().pixels, split().labels)
+        source.given = []
+        options = {"validation": split(10)} if share else {}
+        model, history = fitted(Recipe(steps=6, batch_size=8), source=source, share=share, **options)
+        given.append(source.given)
+        models.append(model)
+        if share:
+            assert len(history.validation) == 1 and share.spread_to == [model]
+    for whole, first, second in zip(*given, strict=True):
+        assert torch.equal(torch.cat([first, second]), whole) and len(first) == 4
+    assert not same_weights(models[1], models[2])
+
+
+def test_each_process_drops_its_own_units():
+    class Alike:
+        def batches(self, batch_size, **options):
+            yield next(split().batches(batch_size))
+
+    alone, first, second = (
+        fitted(model=net(dropout=0.5), source=Alike(), share=s)[0] for s in (None, Half(0), Half(1))
+    )
+    assert same_weights(alone, first) and not same_weights(first, second)
+
+
 # --------------------------------------------------------------------------------------------------------------- scores
 
 

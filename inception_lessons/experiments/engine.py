@@ -545,7 +545,7 @@ def _kept_in(of: Experiment, dataset: str, fingerprint: str) -> Callable[[tuple]
 
 def _code(package: Path, module: str) -> str:
     """Hash of the source that a kept run of this module's experiments is made by: it is only as good as its code."""
-    looks = ("plots", "widgets", "weights", "fetch", "checks", "__init__", "__main__")
+    looks = ("plots", "widgets", "weights", "fetch", "checks", "script", "processes", "__init__", "__main__")
     files = [path for path in sorted(package.glob("*.py")) if path.stem not in looks]
     lesson = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
     files += [package / "experiments" / "engine.py", lesson if lesson.is_file() else Path(sys.modules[module].__file__)]
