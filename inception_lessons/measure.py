@@ -162,6 +162,53 @@ def seconds(work: Callable[[], object], *, repeats: int = 10, burn_in: int = 3, 
     return Seconds(statistics.mean(times), statistics.stdev(times) if repeats > 1 else 0.0)
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that one training step holds at its fullest, as counted: ``weights`` with batch norm's statistics,
+    ``gradients``, ``optimizer`` (two moments a weight, as Adam keeps) and ``activations``, what the way forward leaves
+    for the way back.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All four together."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+def memory(model: nn.Module, size: int | tuple[int, int] = 224, *, batch: int = 64, moments: int = 2) -> Memory:
+    """Network, grid and batch size -> Memory of a training step in float32, ``moments`` numbers a weight for the
+    optimizer.
+
+    Counted on shapes alone, the same on any machine: tensors that autograd saves, each storage once, the weights
+    among them left out. A library's own working space comes on top, and differs. Raises ValueError for a batch below 1.
+    """
+    if not (isinstance(batch, int) and batch >= 1):
+        raise ValueError(f"batch is a whole number of at least 1, not {batch!r}")
+    shadow = _meta_copy(model).train().requires_grad_(True)
+    own = {t.untyped_storage()._cdata for t in [*shadow.parameters(), *shadow.buffers()]}
+    kept: dict[int, Tensor] = {}  # the tensor too: a storage that is gone may lend its number to the next
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage()._cdata not in own:
+            kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        shadow(torch.empty(batch, _colours(shadow), *_pair(size), device="meta"))
+    learned = sum(p.numel() * p.element_size() for p in shadow.parameters())
+    return Memory(
+        weights=learned + sum(t.numel() * t.element_size() for t in shadow.buffers()),
+        gradients=learned,
+        optimizer=moments * learned,
+        activations=sum(t.untyped_storage().nbytes() for t in kept.values()),
+    )
+
+
 def activation_volumes(model: nn.Module, size: int | tuple[int, int] = 224) -> dict[str, int]:
     """Network -> numbers that each stage hands on for one image: channels x height x width."""
     return {row.name: math.prod(row.shape) for row in stages(model, size)}
