@@ -13,6 +13,7 @@ from inception_lessons import layers, measure
 from inception_lessons.baselines import NIN, Plain
 from inception_lessons.googlenet import GoogLeNet, Inception
 from inception_lessons.inception_resnet import InceptionResNetV1
+from inception_lessons.inception_v3 import InceptionV3
 
 NETWORKS = {
     "V1": lambda: GoogLeNet.laptop(norm="bn"),
@@ -454,3 +455,43 @@ def test_logit_gap_is_what_loops_say():
     for wrong, said in ((torch.zeros(4, 1), "at least 2"), (torch.zeros(4), "not"), (logits * math.nan, "diverged")):
         with pytest.raises(ValueError, match=said):
             measure.logit_gap(wrong)
+
+
+# ---------------------------------------------------------------------------------------------------------------- memory
+
+
+def test_memory_by_hand():
+    """A ReLU in place and the layer behind it keep the same numbers, once; the picture is kept for the first layer."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(8 * 16, 10))
+    found = measure.memory(model, 4, batch=2)
+    learned = 4 * (3 * 8 * 9 + 8 + 8 * 16 * 10 + 10)
+    assert (found.weights, found.gradients, found.optimizer) == (learned, learned, 2 * learned)
+    assert found.activations == 4 * 2 * (3 * 16 + 8 * 16)
+    assert found.total == 4 * learned + found.activations
+    assert measure.memory(model, 4, batch=2, moments=1).optimizer == learned
+
+
+@pytest.mark.parametrize(
+    "make", [GoogLeNet.laptop, lambda: GoogLeNet.laptop(norm="bn"), InceptionV3.laptop, InceptionResNetV1.laptop]
+)
+def test_memory_is_what_a_real_step_keeps(make):
+    """Counted on shapes alone; here with numbers: everything that autograd saved, by the place where it lies."""
+    model = make().train()
+    own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
+    kept = {}
+
+    def note(tensor):
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        model(torch.rand(8, 3, 32, 32))
+    found = measure.memory(model, 32, batch=8)
+    assert found.activations == sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    assert found.weights == sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
+
+
+def test_memory_wants_a_batch():
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        measure.memory(nn.Conv2d(3, 4, 1), 8, batch=0)
