@@ -179,21 +179,21 @@ class Small(nn.Module):
 
 def test_a_run_says_what_a_step_costs(images):
     recipe = replace(A2.recipe, steps=20, batch_size=8)
-    found = lesson_06.raced(Small(), {}, recipe, 3, images, final=False)
+    found = lesson_06.raced(Small(), images, recipe, seed=3)
     assert found["validation"]["steps"] == [10, 20] and len(found["validation"]["loss"]) == 2
     assert found["step_macs"] == 3 * 8 * measure.count(Small(), 16).macs == 3 * 8 * 4 * 3 * 256
     assert 0 < found["step_seconds"] * 20 < found["cpu_seconds"] + 1
     assert "test_accuracy" not in found
-    assert "test_accuracy" in lesson_06.raced(Small(), {}, recipe, 3, images, final=True)
+    assert "test_accuracy" in lesson_06.raced(Small(), images, recipe, seed=3, final=True)
 
 
 def test_smoothing_is_of_the_training_alone(images):
     """What is compared is the loss of the labels as they are: a smoothed one would be higher for the same network."""
     recipe = replace(A2.recipe, steps=10, batch_size=8, lr=1e-9)
     found = []
-    for arm in ({}, {"smoothing": 0.5}):
+    for smoothing in (0.0, 0.5):
         torch.manual_seed(0)
-        found.append(lesson_06.raced(Small(), arm, recipe, 0, images, final=False))
+        found.append(lesson_06.raced(Small(), images, replace(recipe, label_smoothing=smoothing)))
     plain, smoothed = found
     assert plain["validation"] == smoothed["validation"]
     assert plain["loss"] != smoothed["loss"]

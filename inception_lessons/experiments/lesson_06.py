@@ -1,6 +1,7 @@
 """The claim of lesson 06, the bake-off: ten networks on the same data, by the step, by the multiply-add, by the second."""
 
 import bisect
+import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -9,9 +10,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from inception_lessons import measure, train
+from inception_lessons import measure, plots, train
 from inception_lessons.baselines import NIN, Plain
-from inception_lessons.experiments.engine import VERDICTS, Interval, Verdict, experiment, interval, judges
+from inception_lessons.experiments.engine import VERDICTS, Interval, Verdict, experiment, find, interval, judges, results
 from inception_lessons.experiments.road import NETWORKS
 from inception_lessons.train import Recipe
 
@@ -55,15 +56,17 @@ def bake_off_network(arm: Mapping, num_classes: int) -> nn.Module:
 )
 def a2(arm, recipe, seed, images, final, watch=None):
     torch.manual_seed(seed)
-    return raced(bake_off_network(arm, len(images.classes)), arm, recipe, seed, images, final, watch)
+    model = bake_off_network(arm, len(images.classes))
+    recipe = replace(recipe, label_smoothing=arm.get("smoothing", 0.0))
+    return raced(model, images, recipe, seed=seed, final=final, watch=watch)
 
 
-def raced(model: nn.Module, arm: Mapping, recipe: Recipe, seed: int, images, final: bool, watch=None) -> dict:
-    """A network of any kind, the recipe of A2 and images -> one run of the bake-off, as its results store it.
+def raced(model: nn.Module, images, recipe: Recipe, *, seed: int = 0, final: bool = False, watch=None) -> dict:
+    """Any network, image set and recipe -> one run of the bake-off, as A2 stores it; the network is trained in place.
 
-    ``validation`` has the steps, losses and accuracies of the averaged weights on 300 validation images;
-    ``step_macs`` and ``step_seconds`` say what one training step costs: multiply-adds of the batch, and processor
-    seconds, the median of all steps.
+    ``validation`` has the steps, losses and accuracies of the weights (averaged, if the recipe says so) on 300
+    validation images; ``step_macs`` and ``step_seconds`` say what one training step costs: multiply-adds of the batch,
+    and processor seconds, the median of all steps.
     """
     looked_at = _spread(images.validation, LOOKED_AT)
     picture, _ = next(iter(looked_at.take(1).batches(1)))
@@ -81,7 +84,7 @@ def raced(model: nn.Module, arm: Mapping, recipe: Recipe, seed: int, images, fin
         model,
         images.train,
         looked_at,
-        replace(recipe, label_smoothing=arm.get("smoothing", 0.0)),
+        recipe,
         seed=seed,
         watch=clock,
         validate_every=LOOK_EVERY,
@@ -185,3 +188,25 @@ def _(arms):
         for budget, losses in found.items()
     )
     return Verdict(word, f"from the lowest validation loss to the highest at equal budgets: {orders}")
+
+
+def racer(runs: Sequence[Mapping], memory: int | None = None) -> plots.Racer:
+    """Runs of one network, a seed each -> what the charts of a race take. ``memory``: bytes that a step holds."""
+    steps = max((run["validation"]["steps"] for run in runs), key=len)
+
+    def padded(key):
+        return [[*run["validation"][key], *[math.nan] * (len(steps) - len(run["validation"][key]))] for run in runs]
+
+    seconds = statistics.median(run["step_seconds"] for run in runs)
+    return plots.Racer(
+        steps, padded("loss"), padded("accuracy"), runs[0]["step_macs"], seconds, runs[0]["params"], memory
+    )
+
+
+def racers(dataset: str | None = None) -> dict[str, plots.Racer]:
+    """Name of a data set -> the stored race on it: every network of A2 with its seeds and costs. Raises what
+    ``results`` raises.
+    """
+    runs = results("A2", dataset=dataset)["runs"]
+    held = {name: measure.memory(bake_off_network(arm, 10), 32).total for name, arm in find("A2").arms.items()}
+    return {name: racer([run for run in runs if run["arm"] == name], total) for name, total in held.items()}
