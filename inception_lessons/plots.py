@@ -10,7 +10,11 @@ import functools
 import io
 import math
 import time
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +29,9 @@ BRANCHES = {
     "b5": ("5 x 5", PALETTE[2]),
     "pool": ("pool", PALETTE[3]),
 }
+
+_MORE_MARKERS = ("<", "d", ">", "p", "h", "H", "8", "|")  # from the ninth series on
+_HATCHES = ("", "//", "..", "xx")
 
 _STYLE = {
     "font.size": 10,
@@ -65,6 +72,25 @@ class Chart:
         """Write the picture as a PNG file."""
         with open(path, "wb") as file:
             file.write(self.png)
+
+
+class Look(NamedTuple):
+    """How one series is drawn: its colour, its line style and its marker."""
+
+    colour: str
+    line: object
+    marker: str
+
+
+def look_of(i: int) -> Look:
+    """Number of a series, from 0 -> its look. No two of the first 64 are alike, and no two of the first 16 share a
+    marker.
+
+    From the ninth on a colour comes again, with another line style and another marker than it had before.
+    """
+    k, again = i % len(PALETTE), i // len(PALETTE)
+    markers = MARKERS + _MORE_MARKERS
+    return Look(PALETTE[k], LINES[(k + again) % len(LINES)], markers[i % len(markers)])
 
 
 def styled(draw):
@@ -145,19 +171,20 @@ def losses(
     ``every`` is the number of steps between two points of a curve. ``live`` is one more run, with one point a step,
     drawn over the bands so that a learner can tell slow from broken. ``chance`` draws the loss of guessing.
     """
-    figure, ax = canvas(size=(8.0, 3.4))
+    figure, ax = canvas(size=(8.0, 3.4 + 0.1 * max(0, len(runs) - 8)))  # the legend grows with the names
     for i, (name, curves) in enumerate(runs.items()):
+        look = look_of(i)
         if not curves:  # every run of this arm diverged: its colour and line style stay its own
             continue
         length = min(map(len, curves))
         x = [every * (k + 1) for k in range(length)]
         stack = torch.tensor([list(curve[:length]) for curve in curves], dtype=torch.float64)
-        ax.fill_between(x, stack.amin(0), stack.amax(0), color=PALETTE[i], alpha=0.18, linewidth=0)
+        ax.fill_between(x, stack.amin(0), stack.amax(0), color=look.colour, alpha=0.18, linewidth=0)
         ax.plot(
             x,
             stack.mean(0),
-            color=PALETTE[i],
-            linestyle=LINES[i],
+            color=look.colour,
+            linestyle=look.line,
             label=f"{name} ({len(curves)} seeds)" if len(curves) > 1 else name,
         )
     if live is not None and len(live):
@@ -286,12 +313,12 @@ def bars(
     label on each bar.
     """
     categories = list(dict.fromkeys(c for series in groups.values() for c in series))
-    figure, ax = canvas(size=(8.0, 3.4))
+    figure, ax = canvas(size=(8.0, 3.4 + 0.3 * (len(groups) > len(PALETTE))))
     bottom, width = [0.0] * len(categories), 0.8 if stacked else 0.8 / len(groups)
     for i, (name, series) in enumerate(groups.items()):
         heights = [series.get(c, 0.0) for c in categories]
         x = [k if stacked else k - 0.4 + width * (i + 0.5) for k in range(len(categories))]
-        colour = (colours or {}).get(name, PALETTE[i])
+        colour = (colours or {}).get(name, look_of(i).colour)
         drawn = ax.bar(
             x,
             heights,
@@ -299,7 +326,7 @@ def bars(
             bottom=bottom if stacked else 0,
             color=colour,
             label=name,
-            hatch=("", "//", "..", "xx")[i % 4],
+            hatch=_HATCHES[(i + i // len(PALETTE)) % len(_HATCHES)],  # a colour that comes again has another hatch
             edgecolor="white",
         )
         if number:
@@ -313,7 +340,10 @@ def bars(
         ax.tick_params(axis="x", rotation=40)
     ax.grid(False, axis="x")
     if len(groups) > 1:
-        ax.legend(ncols=len(groups), loc="lower center", bbox_to_anchor=(0.5, -0.32))
+        if len(groups) <= len(PALETTE):
+            ax.legend(ncols=len(groups), loc="lower center", bbox_to_anchor=(0.5, -0.32))
+        else:
+            figure.legend(ncols=6, loc="outside lower center")
     return Chart(figure, title, alt)
 
 
@@ -332,11 +362,12 @@ def lines(
     """{name: {x: y}} -> one line each, with markers; ``bands`` gives (low, high) by name, such as the limits of an
     interval.
     """
-    figure, ax = canvas(size=(8.0, 3.4))
+    figure, ax = canvas(size=(8.0, max(3.4, 0.8 + 0.23 * len(series))))  # the legend grows with the names
     for i, (name, points) in enumerate(series.items()):
-        colour = next((c for label, c in BRANCHES.values() if label == name), PALETTE[i])
+        look = look_of(i)
+        colour = next((c for label, c in BRANCHES.values() if label == name), look.colour)
         x, y = [str(k) for k in points], list(points.values())
-        ax.plot(x, y, color=colour, linestyle=LINES[i], marker=MARKERS[i], label=name)
+        ax.plot(x, y, color=colour, linestyle=look.line, marker=look.marker, label=name)
         if bands and name in bands:
             ax.fill_between(x, *bands[name], color=colour, alpha=0.15, linewidth=0)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
@@ -363,10 +394,10 @@ def seeds(
     """
     figure, ax = canvas(size=(8.0, 0.9 + 0.55 * len(values)))
     for i, (name, dots) in enumerate(values.items()):
-        mean = sum(dots) / len(dots)
-        ax.plot(intervals[name], [i, i], color=PALETTE[i], linewidth=7, alpha=0.3, solid_capstyle="butt")
-        ax.plot(dots, [i] * len(dots), MARKERS[i], color=PALETTE[i], markersize=5)
-        ax.plot([mean], [i], "|", color=PALETTE[i], markersize=18, markeredgewidth=2)
+        mean, look = sum(dots) / len(dots), look_of(i)
+        ax.plot(intervals[name], [i, i], color=look.colour, linewidth=7, alpha=0.3, solid_capstyle="butt")
+        ax.plot(dots, [i] * len(dots), look.marker, color=look.colour, markersize=5)
+        ax.plot([mean], [i], "|", color=look.colour, markersize=18, markeredgewidth=2)
     ax.set(
         yticks=range(len(values)), yticklabels=list(values), xlabel=xlabel, title=title, ylim=(len(values) - 0.5, -0.5)
     )
@@ -550,3 +581,625 @@ def _bare(ax, hide: bool = False) -> None:
     ax.set_visible(not hide)
     for spine in ax.spines.values():
         spine.set_visible(False)
+
+
+# ------------------------------------------------------------------------------------------------------------ the race
+
+#: What a race can be run over -> the axis's name.
+AXES = {"steps": "steps", "multiply-adds": "multiply-adds of training", "seconds": "seconds of training"}
+#: What is raced for -> the axis's name; of the first the lowest wins, of the second the highest.
+QUANTITIES = {"loss": "loss (nats)", "accuracy": "validation accuracy"}
+_PALE, _GREY, _INK = "#C4C4C4", "#6E6E6E", "#222222"
+
+
+@dataclass(frozen=True)
+class Racer:
+    """One network of a race -> its curves and its costs, for ``race``, ``linked``, ``ranks`` and ``standing``.
+
+    ``steps`` are the points where it was measured; ``loss`` and ``accuracy`` hold one list a seed with a value a point,
+    no number (nan) from where a seed diverged. A step costs ``macs`` multiply-adds (forward and backward, the whole
+    batch) and ``seconds`` (one number, or one a seed); ``memory`` is the most bytes that a step held, None where nobody
+    measured it. Raises ValueError where these do not fit together.
+    """
+
+    steps: Sequence[int]
+    loss: Sequence[Sequence[float]]
+    accuracy: Sequence[Sequence[float]]
+    macs: float
+    seconds: float | Sequence[float]
+    params: int
+    memory: int | None = None
+
+    def __post_init__(self):
+        steps = list(self.steps)
+        if not steps or steps[0] < 0 or any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
+            raise ValueError(f"steps are at least one point, none below 0, each later than the one before; got {steps}")
+        if not self.loss or len(self.loss) != len(self.accuracy):
+            raise ValueError(
+                f"loss and accuracy have one list a seed, at least one; got {len(self.loss)} and {len(self.accuracy)}"
+            )
+        for name in QUANTITIES:
+            for curve in getattr(self, name):
+                if len(curve) != len(steps):
+                    raise ValueError(f"{name} has {len(curve)} values in one seed, but steps has {len(steps)} points")
+        for name, costs in (("macs", [self.macs]), ("seconds", _listed(self.seconds))):
+            if not costs or not all(math.isfinite(cost) and cost > 0 for cost in costs):
+                raise ValueError(f"{name} of a step are above 0; got {costs}")
+        if self.params < 0 or (self.memory is not None and self.memory < 0):
+            raise ValueError(f"params and memory are at least 0; got {self.params} and {self.memory}")
+
+
+class Place(NamedTuple):
+    """One row of a standing. ``rank`` is None for a network that is not ranked, and ``state`` says why: "running"
+    (ranked), "diverged", "ended" (its value is its last one) or "waiting" (not measured yet).
+
+    ``value`` is the mean over seeds, ``low`` and ``high`` the lowest and highest seed.
+    """
+
+    rank: int | None
+    name: str
+    value: float
+    low: float
+    high: float
+    state: str
+
+
+def finish(racers: Mapping[str, Racer], by: str = "steps") -> tuple[float, float]:
+    """Racers by name, and an axis -> where on it the first of them ends, and where the last one does.
+
+    Up to the first end all are compared; after it only those that still run. Raises ValueError for no racers and for an
+    axis that there is not.
+    """
+    _known(racers, by, "loss")
+    ends = [_points(racer, by)[-1] for racer in racers.values()]
+    return min(ends), max(ends)
+
+
+def standing(
+    racers: Mapping[str, Racer], *, at: float, by: str = "steps", quantity: str = "loss", seed: int | None = None
+) -> list[Place]:
+    """Racers by name, and a point on an axis -> one ``Place`` each: the ranked ones best first, then those that are
+    not ranked.
+
+    Only networks that have got as far as ``at`` have a rank; equal values share it. Between two points of measurement a
+    value lies on the straight line between them. A network of which one seed diverged has no mean, and no rank. With
+    ``seed`` that run alone is asked. Raises ValueError for a point that nobody reaches.
+    """
+    first, last = _known(racers, by, quantity, at)
+    if seed is not None and not 0 <= seed < min(len(racer.loss) for racer in racers.values()):
+        raise ValueError(f"not every racer has a seed number {seed!r}; they count from 0")
+    found = []
+    for name, racer in racers.items():
+        x = _points(racer, by)
+        curves = getattr(racer, quantity)
+        values = [_value(x, curve, min(at, x[-1])) for curve in (curves if seed is None else [curves[seed]])]
+        mean = math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+        whole = [value for value in values if math.isfinite(value)] or [math.nan]
+        state = "waiting" if at < x[0] else "diverged" if math.isnan(mean) else "ended" if at > x[-1] else "running"
+        found.append(Place(None, name, mean, min(whole), max(whole), state))
+    sign = 1 if quantity == "loss" else -1
+    order = ("running", "diverged", "ended", "waiting")
+    # what differs by rounding alone is a tie
+    key = {place.name: (order.index(place.state), _or(sign * round(place.value, 9), 0.0)) for place in found}
+    found.sort(key=lambda place: key[place.name])
+    ranked: list[Place] = []
+    for i, place in enumerate(found):
+        if place.state == "running":
+            tie = i > 0 and key[place.name] == key[found[i - 1].name]
+            place = place._replace(rank=ranked[-1].rank if tie else i + 1)
+        ranked.append(place)
+    return ranked
+
+
+@styled
+def race(
+    racers: Mapping[str, Racer],
+    *,
+    at: float | None = None,
+    by: str = "steps",
+    quantity: str = "loss",
+    title: str = "The race",
+) -> Chart:
+    """Racers by name -> their curves up to ``at`` (the end, unless said) on the axis ``by``, and the standing there.
+
+    A line is the mean over seeds, its band runs from the lowest to the highest seed, and where it will go shows faintly
+    behind, so that nothing moves but the heads. A network that ended before ``at`` is held at its last value and drawn
+    hollow. Raises ValueError for no racers, an axis or a quantity that there is not, and a point that nobody reaches.
+    """
+    first, last = _known(racers, by, quantity)
+    at = last if at is None else at
+    places = standing(racers, at=at, by=by, quantity=quantity)
+    figure = _plain((10.0, max(4.8, 1.5 + 0.24 * len(racers))))
+    ax = figure.add_axes((0.065, 0.13, 0.575, 0.76))
+    low, high = _limits(racers, quantity)
+    ax.set(xlim=(0, 1.34 * last), ylim=(low, high), yscale="log" if quantity == "loss" else "linear")
+    _ticks(ax, by, last, quantity)
+    heads = []
+    for i, (name, racer) in enumerate(racers.items()):
+        look, x, mean, lowest, highest = look_of(i), *_curve(racer, by, quantity)
+        ax.plot(x, mean, color=look.colour, alpha=0.22, linewidth=1, zorder=1)
+        place = next(place for place in places if place.name == name)
+        if place.state == "waiting":
+            continue
+        there = bisect_left(x, at)  # how many points lie before it
+        xs = x[:there]
+        lines = [line[:there] for line in (mean, lowest, highest)]
+        if there < len(x):
+            xs = [*xs, at]
+            lines = [[*part, value] for part, value in zip(lines, place[2:5], strict=True)]
+        ax.fill_between(xs, lines[1], lines[2], color=look.colour, alpha=0.1, linewidth=0, zorder=2)
+        ax.plot(xs, lines[0], color=look.colour, linestyle=look.line, linewidth=1.7, zorder=3)
+        whole = [(a, b) for a, b in zip(xs, lines[0], strict=True) if math.isfinite(b)]
+        if not whole:  # it diverged before it was measured once: only the standing can say so
+            continue
+        x_head, y_head = whole[-1]
+        y_head = min(max(y_head, low), high)
+        if place.state == "ended":
+            ax.plot([x_head, at], [y_head, y_head], color=look.colour, linewidth=0.9, linestyle=(0, (1, 2)), zorder=2)
+            x_head = at
+        hollow = {"markerfacecolor": "white"} if place.state == "ended" else {}
+        marker = "x" if place.state == "diverged" else look.marker
+        ax.plot(
+            [x_head], [y_head], marker, color=look.colour, markersize=7, markeredgewidth=1.5, zorder=6, clip_on=False,
+            **hollow,
+        )  # fmt: skip
+        heads.append((name, look.colour, x_head, y_head, place.state))
+    _name_heads(ax, heads, at, last)
+    if at > 0:
+        ax.axvline(at, color=_PALE, linewidth=1, zorder=0)
+    if first < last:
+        ax.plot([first, first], [0, 0.035], color=_GREY, linewidth=1.2, transform=ax.get_xaxis_transform(), zorder=4)
+        ax.text(
+            first, 0.02, " the first one ends", transform=ax.get_xaxis_transform(), size=8, color=_GREY, zorder=4,
+        )  # fmt: skip
+    figure.suptitle(f"{title}, {_headline(places, at, by, last)}", x=0.012, y=0.975, ha="left", weight="bold")
+    _draw_standing(figure.add_axes((0.665, 0.03, 0.33, 0.9)), places, list(racers))
+    return Chart(
+        figure,
+        title,
+        f"Curves of {QUANTITIES[quantity]} for {_networks(len(racers))} against {AXES[by]}, drawn up to "
+        f"{_amount(at, by)} of {_amount(last, by)}. {_told(places)}",
+    )
+
+
+def _listed(value: float | Sequence[float]) -> list[float]:
+    return [value] if isinstance(value, int | float) else list(value)
+
+
+def _or(value: float, otherwise: float) -> float:
+    """A number that can be sorted: nan is neither above nor below anything."""
+    return value if math.isfinite(value) else otherwise
+
+
+def _known(racers: Mapping[str, Racer], by: str, quantity: str, at: float | None = None) -> tuple[float, float]:
+    """Where the first and the last racer end; ValueError where one of the arguments is none."""
+    if not racers:
+        raise ValueError("there are no racers; a race needs at least one")
+    if by not in AXES:
+        raise ValueError(f"a race is run over {', '.join(AXES)}; got {by!r}")
+    if quantity not in QUANTITIES:
+        raise ValueError(f"a race is run for {' or '.join(QUANTITIES)}; got {quantity!r}")
+    ends = [_points(racer, by)[-1] for racer in racers.values()]
+    if at is not None and not 0 <= at <= max(ends):  # nan is outside too
+        raise ValueError(f"the race runs from 0 to {max(ends):g} {AXES[by]}; got {at!r}")
+    return min(ends), max(ends)
+
+
+def _points(racer: Racer, by: str) -> list[float]:
+    """Where on the axis a racer was measured: its steps, times what a step costs (the mean over its seeds)."""
+    seconds = _listed(racer.seconds)
+    unit = {"steps": 1, "multiply-adds": racer.macs, "seconds": math.fsum(seconds) / len(seconds)}[by]
+    return [step * unit for step in racer.steps]
+
+
+def _value(x: list[float], y: Sequence[float], at: float) -> float:
+    """The value at a point of a curve, on the straight line between two points of measurement; nan before the first."""
+    i = bisect_left(x, at)
+    if at < x[0]:
+        return math.nan
+    if x[i] == at:
+        return float(y[i])
+    share = (at - x[i - 1]) / (x[i] - x[i - 1])
+    return (1 - share) * y[i - 1] + share * y[i]
+
+
+def _curve(racer: Racer, by: str, quantity: str) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Points, and mean, lowest and highest over seeds at each; no mean where one seed has no number."""
+    columns = list(zip(*getattr(racer, quantity), strict=True))
+    whole = [[value for value in column if math.isfinite(value)] or [math.nan] for column in columns]
+    mean = [math.fsum(c) / len(c) if all(map(math.isfinite, c)) else math.nan for c in columns]
+    return _points(racer, by), mean, [min(c) for c in whole], [max(c) for c in whole]
+
+
+def _limits(racers: Mapping[str, Racer], quantity: str) -> tuple[float, float]:
+    """Ends of the upward axis: all curves, but a loss that explodes may leave at the top."""
+    curves = [[v for v in curve if math.isfinite(v)] for racer in racers.values() for curve in getattr(racer, quantity)]
+    values = [value for curve in curves for value in curve] or [0.5]
+    if quantity == "accuracy":
+        return max(0.0, min(values) - 0.03), min(1.0, max(values)) + 0.03
+    start = max((curve[0] for curve in curves if curve), default=1.0)
+    lowest = max(min(values), 1e-6)
+    return 0.85 * lowest, 1.15 * max(min(max(values), 1.5 * start), 1.2 * lowest)
+
+
+def _ticks(ax, by: str, last: float, quantity: str) -> None:
+    """Round numbers on both axes, none to the right of the end, where the names stand."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+    unit, word = _unit(last) if by == "multiply-adds" else (1, "")
+    ticks = [t for t in MaxNLocator(6).tick_values(0, last / unit) if 0 <= t <= 1.0001 * last / unit]
+    ax.set_xticks([t * unit for t in ticks], [f"{t:g}" for t in ticks])
+    ax.set_xlabel(f"{AXES[by]}{f' ({word})' if word else ''}", x=0.373)
+    ax.spines["bottom"].set_bounds(0, last)
+    ax.set_ylabel(QUANTITIES[quantity])
+    if quantity == "loss":
+        low, high = ax.get_ylim()
+        digits = (1, 1.5, 2, 3, 5, 7) if high / low < 40 else (1, 2, 5)
+        ticks = [digit * 10.0**power for power in range(-6, 7) for digit in digits]
+        ax.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _unit(most: float) -> tuple[float, str]:
+    """The largest number of an axis -> what to divide by, and its word."""
+    scales = ((1e15, "quadrillions"), (1e12, "trillions"), (1e9, "billions"), (1e6, "millions"), (1e3, "thousands"))
+    return next(((size, word) for size, word in scales if most >= 2 * size), (1, ""))
+
+
+def _amount(value: float, by: str) -> str:
+    """A point on an axis in words."""
+    if by == "multiply-adds":
+        unit, word = _unit(value)
+        return f"{value / unit:,.3g} {word.removesuffix('s')} multiply-adds".replace("  ", " ")
+    number = f"{value:,.0f}" if by == "steps" or value >= 100 else f"{value:.3g}"
+    return f"{number} {by.removesuffix('s') if number == '1' else by}"
+
+
+def _spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Heights that labels want, in rising order -> heights at least ``gap`` apart between ``low`` and ``high``, as
+    near to them as can be (least squares: labels that would touch become one block around their mean).
+    """
+    gap = min(gap, (high - low) / max(1, len(wanted) - 1))
+    blocks: list[tuple[float, int]] = []  # (height less the gaps below it, labels)
+    for k, height in enumerate(wanted):
+        mean, count = height - gap * k, 1
+        while blocks and blocks[-1][0] > mean:
+            below, many = blocks.pop()
+            mean, count = (below * many + mean * count) / (many + count), many + count
+        blocks.append((mean, count))
+    bare = [mean for mean, count in blocks for _ in range(count)]
+    return [min(max(height, low), high - gap * (len(wanted) - 1)) + gap * k for k, height in enumerate(bare)]
+
+
+def _name_heads(ax, heads: list[tuple], at: float, last: float) -> None:
+    """The name of each head, right of it: spread where they would lie on one another, with a thin line to each head."""
+    to_share = (ax.transData + ax.transAxes.inverted()).transform
+    heights = [float(to_share((at, y))[1]) for _, _, _, y, _ in heads]
+    order = sorted(range(len(heads)), key=heights.__getitem__)
+    inches = ax.get_position().height * ax.figure.get_figheight()
+    places = _spread([heights[i] for i in order], 0.155 / inches, 0.012, 0.988)
+    x_text = at + 0.03 * 1.34 * last
+    for i, height in zip(order, places, strict=True):
+        name, colour, x, y, state = heads[i]
+        right = (to_share((x_text, y))[0], height)
+        ax.annotate(
+            name, (x, y), right, textcoords="axes fraction", size=8.5, color=_INK, va="center",
+            style="italic" if state == "ended" else "normal", bbox=_halo(), zorder=5, annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2,
+                        "relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def _halo() -> dict:
+    return {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
+
+
+def _plain(size: tuple[float, float]):
+    """A figure whose axes stand where they are put: nothing moves between frames, and it is drawn faster."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size)
+    figure.set_layout_engine("none")  # as an argument it would be forgotten when the figure is saved
+    return figure
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "no number"
+
+
+def _draw_standing(ax, places: list[Place], names: list[str]) -> None:
+    """The standing as rows: rank, look, name, mean, lowest and highest seed. All frames of a race share the heights."""
+    ax.set_axis_off()
+    ax.set(xlim=(0, 1), ylim=(len(places) + 5.2, -1.2))
+    headers = {
+        "running": "standing",
+        "diverged": "diverged: no number any more",
+        "ended": "ended before, held at the last value",
+        "waiting": "not measured yet",
+    }
+    y, state, many = 0.0, "", any(place.low < place.high for place in places)
+    for place in places:
+        if place.state != state:
+            y += 0.45 * bool(state)
+            state = place.state
+            ax.text(0.02, y, headers[state], size=8.5, weight="bold", color=_INK, va="center")
+            if state == places[0].state and state != "waiting":
+                ax.text(0.765, y, "mean" if many else "value", size=8, color=_GREY, ha="right", va="center")
+                if many:
+                    ax.text(1.0, y, "seeds", size=8, color=_GREY, ha="right", va="center")
+            y += 1
+        look = look_of(names.index(place.name))
+        if place.rank:
+            ax.text(0.065, y, f"{place.rank}", size=9, ha="right", va="center", color=_INK)
+        hollow = {"markerfacecolor": "white"} if place.state == "ended" else {}
+        ax.plot([0.095, 0.175], [y, y], color=look.colour, linestyle=look.line, linewidth=1.7)
+        ax.plot(
+            [0.135], [y], "x" if state == "diverged" else look.marker, color=look.colour, markersize=6.5,
+            markeredgewidth=1.4, **hollow,
+        )  # fmt: skip
+        ax.text(0.2, y, place.name, size=9, va="center", color=_INK, style="italic" if state == "ended" else "normal")
+        if state in ("running", "ended"):
+            ax.text(0.765, y, _number(place.value), size=9, ha="right", va="center", color=_INK)
+            if many:
+                ax.text(1.0, y, f"{place.low:.2f} to {place.high:.2f}", size=8, ha="right", va="center", color=_GREY)
+        y += 1
+
+
+def _headline(places: list[Place], at: float, by: str, last: float) -> str:
+    """Where the race is, and who leads."""
+    whole = _amount(last, by)
+    where = f"at the end, {whole}" if at == last else f"at {_amount(at, by)} of {whole}"
+    leaders = [place for place in places if place.rank == 1]
+    if not leaders:
+        return f"{where}: nobody has a rank"
+    if len(leaders) == len(places) == 1:
+        return f"{where}: {leaders[0].name} alone, {_number(leaders[0].value)}"
+    names = " and ".join(place.name for place in leaders)
+    among = sum(place.rank is not None for place in places)
+    still = "" if among == len(places) else f" the {among} ranked" if among > 1 else " alone"
+    return f"{where}: {names} lead{'s' * (len(leaders) == 1)}{still}, {_number(leaders[0].value)}"
+
+
+def _told(places: list[Place]) -> str:
+    """A standing in sentences."""
+    said = []
+    for state, words in (
+        ("running", "Standing"),
+        ("ended", "Ended before, held at their last value and not ranked"),
+        ("diverged", "Diverged"),
+        ("waiting", "Not measured yet"),
+    ):
+        rows = [place for place in places if place.state == state]
+        values = state in ("running", "ended")
+        named = [f"{f'{p.rank}. ' if p.rank else ''}{p.name}{f' {_number(p.value)}' if values else ''}" for p in rows]
+        said += [f"{words}: {', '.join(named)}."] if rows else []
+    return " ".join(said)
+
+
+# ------------------------------------------------------------------------------------------------- all views, all ranks
+
+
+@styled
+def linked(racers: Mapping[str, Racer], *, highlight: str | None = None, title: str = "Side by side") -> Chart:
+    """Racers by name -> six linked views: loss and accuracy by step, and what a step costs in seconds, multiply-adds,
+    parameters and memory.
+
+    With ``highlight`` that network is coloured in every view and the others are grey; without it each has its own look.
+    Raises ValueError for no racers, and for a name that is not among them.
+    """
+    _known(racers, "steps", "loss")
+    if highlight is not None and highlight not in racers:
+        raise ValueError(f"there is no network {highlight!r}; there are {', '.join(racers)}")
+    rows = len(racers)
+    figure = _plain((10.0, 3.83 + 0.23 * rows))
+    high = figure.get_figheight()  # in inches, as are the numbers below
+    told = []
+    for k, quantity in enumerate(QUANTITIES):
+        ax = figure.add_axes((0.065 + 0.505 * k, (1.08 + 0.23 * rows) / high, 0.42, 2.3 / high))
+        ax.set(ylim=_limits(racers, quantity), yscale="log" if quantity == "loss" else "linear")
+        last = max(racer.steps[-1] for racer in racers.values())
+        ax.set_xlim(0, 1.02 * last)
+        _ticks(ax, "steps", last, quantity)
+        ax.set_xlabel("steps")
+        for i, (name, racer) in enumerate(racers.items()):
+            look, x, mean, lowest, highest = look_of(i), *_curve(racer, "steps", quantity)
+            mine = name == highlight
+            if mine:
+                ax.fill_between(x, lowest, highest, color=look.colour, alpha=0.18, linewidth=0, zorder=3)
+            colour = look.colour if mine or highlight is None else _PALE
+            width = 2.4 if mine else 1.6 if highlight is None else 1.0
+            line = look.line if mine or highlight is None else "-"
+            ax.plot(x, mean, color=colour, linestyle=line, linewidth=width, zorder=4 if mine else 2)
+            whole = [(a, b) for a, b in zip(x, mean, strict=True) if math.isfinite(b)]
+            if whole and (mine or highlight is None):
+                ax.plot(*whole[-1], look.marker, color=look.colour, markersize=7 if mine else 5.5, zorder=5)
+        if highlight is not None:
+            told.append(_placed(racers, highlight, quantity))
+            ax.text(
+                0.98, 0.96 if quantity == "loss" else 0.05, told[-1], transform=ax.transAxes, ha="right",
+                va="top" if quantity == "loss" else "bottom", size=9, color=_INK, bbox=_halo(), zorder=6,
+            )  # fmt: skip
+    costs = {
+        "seconds a step": {name: sum(_listed(r.seconds)) / len(_listed(r.seconds)) for name, r in racers.items()},
+        "multiply-adds a step": {name: r.macs for name, r in racers.items()},
+        "parameters": {name: r.params for name, r in racers.items()},
+        "memory of a step (bytes)": {name: r.memory for name, r in racers.items()},
+    }
+    for k, (label, values) in enumerate(costs.items()):
+        ax = figure.add_axes((0.205 + 0.2 * k, 0.15 / high, 0.155, 0.23 * rows / high))
+        words = _draw_costs(ax, label, values, highlight, first=k == 0)
+        if highlight is not None:
+            told.append(f"{label}: {words}")
+    figure.suptitle(
+        f"{title}: {highlight or ('all ' * (rows > 1) + _networks(rows))}",
+        x=0.012,
+        y=0.985,
+        ha="left",
+        weight="bold",
+        size=11,
+    )
+    spans = [
+        f"{label} from {_short(min(known))} to {_short(max(known))}"
+        for label, values in costs.items()
+        if (known := [value for value in values.values() if value is not None])
+    ]
+    return Chart(
+        figure,
+        title,
+        f"Six views of {_networks(rows)}: curves of loss and accuracy against steps, and bars for {', '.join(spans)}. "
+        + (f"{highlight} is coloured: {'; '.join(told)}." if highlight else "Each network has its own colour."),
+    )
+
+
+@styled
+def ranks(
+    racers: Mapping[str, Racer],
+    *,
+    by: str = "steps",
+    quantity: str = "loss",
+    budgets: Sequence[float] | None = None,
+    title: str = "How stable is the rank?",
+) -> Chart:
+    """Racers by name -> the place of each at several budgets on the axis ``by``, and at the last budget its place with
+    each seed.
+
+    The budgets are tenths, quarters and halves up to where the first network ends, unless said. Networks of which a
+    seed diverged share the last place. Raises ValueError where a network was not measured yet, or ended before, at a
+    budget, and where the networks have different numbers of seeds.
+    """
+    first, _ = _known(racers, by, quantity)
+    begin = max(_points(racer, by)[0] for racer in racers.values())
+    if budgets is None:
+        budgets = [share * first for share in (0.1, 0.25, 0.5, 0.75, 1.0) if share * first >= begin] or [first]
+        budgets = [round(at) for at in budgets] if by == "steps" else budgets
+    budgets = [float(at) for at in budgets]
+    if not budgets or any(b <= a for a, b in zip(budgets, budgets[1:], strict=False)):
+        raise ValueError(f"budgets are at least one point, each above the one before it; got {budgets}")
+    if not begin <= budgets[0] <= budgets[-1] <= first:  # then also nan
+        raise ValueError(f"all networks can be compared from {begin:g} to {first:g} {AXES[by]}; got budgets {budgets}")
+    counts = {name: len(racer.loss) for name, racer in racers.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"places by seed need as many seeds of each network; got {counts}")
+    names, many = list(racers), next(iter(counts.values()))
+    whole = [_all_ranked(standing(racers, at=at, by=by, quantity=quantity)) for at in budgets]
+    by_seed = [
+        _all_ranked(standing(racers, at=budgets[-1], by=by, quantity=quantity, seed=seed)) for seed in range(many)
+    ]
+    rows = [{name: row for row, name in enumerate(table)} for table in whole]  # ties stand one below the other
+    figure = _plain((10.0, max(3.4, 1.35 + 0.3 * len(names))))
+    high = figure.get_figheight()
+    bottom, height = 0.62 / high, 1 - 1.2 / high
+    ax = figure.add_axes((0.035, bottom, 0.445, height))
+    right = figure.add_axes((0.66, bottom, 0.325, height))
+    told = []
+    for i, name in enumerate(names):
+        look, heights = look_of(i), [table[name] for table in rows]
+        ax.plot(
+            range(len(budgets)), heights, color=look.colour, linestyle=look.line, marker=look.marker, markersize=7,
+            linewidth=2, clip_on=False, zorder=3,
+        )  # fmt: skip
+        mine = [table[name] for table in by_seed]
+        row = heights[-1]
+        for x, text, side in ((1.03, f"{whole[-1][name]}", "right"), (1.05, name, "left")):
+            ax.text(x, row, text, size=9, ha=side, va="center", color=_INK, transform=ax.get_yaxis_transform())
+        right.plot([min(mine), max(mine)], [row, row], color=look.colour, linewidth=7, alpha=0.3)
+        for place in sorted(set(mine)):
+            size = 4.5 + 1.3 * mine.count(place)
+            right.plot([place], [row], look.marker, color=look.colour, markersize=min(size, 11), zorder=3)
+        told.append((row, f"{name} {whole[-1][name]} ({_range(mine)})"))
+    ax.set(xlim=(-0.15, len(budgets) - 0.85), ylim=(len(names) - 0.5, -0.5), ylabel="place by the mean")
+    unit, word = _unit(budgets[-1]) if by == "multiply-adds" else (1, "")
+    ax.set_xticks(range(len(budgets)), [f"{at / unit:.3g}" for at in budgets])
+    ax.set_xlabel(f"{AXES[by]}{f' ({word})' if word else ''}")
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    ax.grid(False, axis="y")
+    right.set(xlim=(0.5, len(names) + 0.5), ylim=(len(names) - 0.5, -0.5), xticks=range(1, len(names) + 1), yticks=[])
+    right.set_xlabel(f"place with each of {many} seeds, at {_amount(budgets[-1], by)}" if many > 1 else "place")
+    right.spines["left"].set_visible(False)
+    same, pairs = _agreed(by_seed)
+    agreed = f": all {many} seeds agree on {same} of {pairs} pairs" if many > 1 and pairs else ""
+    figure.suptitle(f"{title.removesuffix('?')}{agreed}" if agreed else title, x=0.012, y=0.975, ha="left",
+                    weight="bold", size=11)  # fmt: skip
+    said = ", ".join(words for _, words in sorted(told))
+    moved = max(max(table[name] for table in rows) - min(table[name] for table in rows) for name in names)
+    return Chart(
+        figure,
+        title,
+        f"Places of {_networks(len(names))} by {QUANTITIES[quantity]} at {len(budgets)} budgets up to "
+        f"{_amount(budgets[-1], by)}; the one that moves most moves by {moved}. At the last budget, by the mean and in "
+        f"brackets with single seeds: {said}{agreed}.",
+    )
+
+
+def _placed(racers: Mapping[str, Racer], name: str, quantity: str) -> str:
+    """A network's place in words, where the first of all ends."""
+    places = standing(racers, at=finish(racers)[0], quantity=quantity)
+    (mine,) = (place for place in places if place.name == name)
+    what = quantity if quantity == "loss" else QUANTITIES[quantity]
+    return f"{what} {_number(mine.value)}, " + (
+        f"place {mine.rank} of {len(places)}" if mine.rank else f"no place: {mine.state}"
+    )
+
+
+def _draw_costs(ax, label: str, values: Mapping[str, float | None], highlight: str | None, first: bool) -> str:
+    """One cost as bars, a row a network, from the top; returns what it is for the highlighted one."""
+    known = [value for value in values.values() if value is not None]
+    most = max(known, default=1) or 1
+    words = ""
+    for i, (name, value) in enumerate(values.items()):
+        look, mine = look_of(i), name == highlight
+        colour = look.colour if mine or highlight is None else "#D5D5D5"
+        ink, weight = (_INK, "bold" if mine else "normal") if mine or highlight is None else (_GREY, "normal")
+        if value is not None:
+            ax.barh([i], [value / most], 0.68, color=colour)
+        ax.text(
+            0.02 + (value or 0) / most, i, "not measured" if value is None else _short(value), size=8, va="center",
+            color=ink, weight=weight,
+        )  # fmt: skip
+        if mine:
+            rank = sum(other < value for other in known) + 1 if value is not None else None
+            words = f"{_short(value)}, {rank} of {len(known)} from the cheapest" if rank else "not measured"
+        if first:
+            ax.text(-0.32, i, name, size=9, ha="right", va="center", color=ink, weight=weight)
+            seen = colour if highlight is None or mine else _PALE
+            ax.plot([-0.28, -0.06], [i, i], color=seen, linestyle=look.line, linewidth=1.7, clip_on=False)
+            ax.plot([-0.17], [i], look.marker, color=seen, markersize=6, clip_on=False)
+    ax.set(xlim=(0, 1.38), ylim=(len(values) - 0.45, -0.55), xticks=[], yticks=[])
+    ax.set_title(label, size=9.5, loc="left", pad=4)
+    ax.grid(False)
+    ax.spines["bottom"].set_visible(False)
+    return words
+
+
+def _short(value: float) -> str:
+    """A cost in three figures: 0.0594, 8.45 M, 1.62 G."""
+    for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"), (1, "")):
+        if value >= 0.9995 * size and value >= 1000 * (size == 1e3):
+            figures = f"{value / size:#.3g}".rstrip(".") if value < 999.5 * size else f"{value / size:,.0f}"
+            return figures + letter
+    return f"{value:.3g}"
+
+
+def _all_ranked(places: list[Place]) -> dict[str, int]:
+    """A standing -> rank by name in order; who diverged shares the last place."""
+    count = sum(place.rank is not None for place in places)
+    return {place.name: place.rank or count + 1 for place in places}
+
+
+def _agreed(tables: list[dict[str, int]]) -> tuple[int, int]:
+    """Places by name, a table a seed -> how many pairs every seed puts in the same order (no tie), and how many there
+    are.
+    """
+    pairs = list(combinations(tables[0], 2))
+    orders = [{(t[a] > t[b]) - (t[a] < t[b]) for t in tables} for a, b in pairs]
+    return sum(order in ({1}, {-1}) for order in orders), len(pairs)
+
+
+def _networks(count: int) -> str:
+    return f"{count} network{'s' * (count != 1)}"
+
+
+def _range(numbers: Sequence[int]) -> str:
+    return f"{min(numbers)}" if min(numbers) == max(numbers) else f"{min(numbers)} to {max(numbers)}"

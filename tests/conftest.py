@@ -25,10 +25,11 @@ class Displayed:
         return handle
 
     def controls(self):
-        """The controls of the one box on the page, by their description."""
+        """The controls of the one box on the page, by their description; those that share a row in their order."""
         (box,) = self.plain
         assert isinstance(box, ipywidgets.VBox)
-        return {control.description: control for control in box.children}
+        rows = [child.children if isinstance(child, ipywidgets.HBox) else [child] for child in box.children]
+        return {control.description: control for row in rows for control in row}
 
 
 @pytest.fixture

@@ -67,6 +67,25 @@ display(button)"""
     )
 
 
+RACE = """from inception_lessons import plots, widgets
+
+def racer(i):
+    loss = [[2.3 / (1 + 0.1 * k * (i + 1)) + 0.01 * seed for k in range(9)] for seed in range(2)]
+    accuracy = [[1 - value / 3 for value in curve] for curve in loss]
+    return plots.Racer(range(10, 100, 10), loss, accuracy, 1e9 * (1 + i), 0.1 * (1 + i), 1000)
+
+racers = {f"network {i}": racer(i) for i in range(3)}"""
+
+
+def race_notebook():
+    """The two widgets of lesson 06 with networks that were never trained."""
+    cells = [new_code_cell(text) for text in (RACE, "widgets.race(racers)", "widgets.linked_views(racers)")]
+    return new_notebook(
+        cells=[new_markdown_cell("# A race"), *cells],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}},
+    )
+
+
 BROKEN = {  # what must be said of a cell -> the cell
     "moved by mouse": "display(draw(1))\ndisplay(widgets.IntSlider(3, 0, 9, description='leads nowhere'))",
     "moved by keyboard": """def fails(change):
@@ -99,7 +118,7 @@ def broken_notebook():
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """One server and one browser for this module, on a copy of the notebooks with the two generated ones in it."""
+    """One server and one browser for this module, on a copy of the notebooks with the generated ones in it."""
     reason = browser.why_missing()
     if reason and os.environ.get("CI"):
         pytest.fail(reason)
@@ -109,6 +128,7 @@ def lab(tmp_path_factory):
     shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     nbformat.write(controls_notebook(), folder / "controls.ipynb")
     nbformat.write(broken_notebook(), folder / "broken.ipynb")
+    nbformat.write(race_notebook(), folder / "race.ipynb")
     with browser.Lab(folder) as started:
         yield started
 
@@ -140,6 +160,41 @@ def test_every_kind_of_control_is_moved_by_mouse_and_by_keyboard(lab):
     handles = [kind for kind, made in KINDS.items() for text in made for _ in range(1 + ("Range" in text))]
     assert [control.kind for control in controls] == [*handles, "button"]
     assert [fault for control in controls for fault in control.faults(5)] == []
+
+
+def test_a_race_is_played_paused_and_scrubbed(lab):
+    """Play and its slider are linked in the page, so only a browser can tell whether one drives the other."""
+    page = lab.open("race.ipynb")
+    assert page.run_all()
+    assert page.errors() == [] and page.pictures_without_alt() == [] and page.unknown_controls() == []
+    controls = page.controls()
+    assert [control.kind for control in controls] == ["slider", "dropdown", "dropdown", "play", "dropdown"]
+    slider, play = controls[0], controls[3]
+
+    def far():
+        return slider.value("aria-valuenow")
+
+    def alt():
+        return page.cells()[1]["outputs"][-1]["metadata"]["image/png"]["alt"]
+
+    assert far() == 100 and "drawn up to 90 steps of 90 steps" in alt()
+    play.play_by_key()  # from its end it begins anew; pressed again it stops
+    page.settle()
+    stopped = far()
+    assert 0 <= stopped < 100
+    page.page.wait_for_timeout(1000)
+    assert far() == stopped, "it went on after pause"
+    assert f"drawn up to {0.9 * stopped:.0f} steps of 90 steps" in alt(), "the picture stands where the slider stands"
+    slider.drag()
+    page.settle()
+    scrubbed = far()
+    assert abs(scrubbed - stopped) > 10
+    play.play()
+    page.settle()
+    assert scrubbed < far() <= scrubbed + 10, "played on from where it was scrubbed to"
+    assert [fault for control in controls for fault in control.faults()] == []
+    page.screenshot(SCREENSHOTS / "race.png")
+    assert page.errors() == []
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,24 @@ def noise(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def racers(count=3, seeds=3, points=5, change=0.0):
+    """Networks that were never trained: each with curves and costs of its own. ``change`` goes to the first one's."""
+    found = {}
+    for i in range(count):
+        loss = 2.3 - noise(seeds, points, seed=i).cumsum(1) * (0.2 + 0.02 * i)
+        loss[:, -1] += change * (i == 0)
+        found[f"net {i}"] = plots.Racer(
+            steps=[10 * (k + 1) for k in range(points)],
+            loss=loss.tolist(),
+            accuracy=(0.9 - 0.3 * loss).tolist(),
+            macs=1e9 * (1 + i),
+            seconds=[0.01 * (1 + i) + 0.001 * seed for seed in range(seeds)],
+            params=1000 * (i + 1),
+            memory=None if i == 1 else 10**6 * (i + 1),
+        )
+    return found
+
+
 ALT = "A sentence that says what this chart shows."
 WORDS = {"title": "A title", "alt": ALT}
 #: Each chart twice: two inputs that differ in a number only, and must not look the same.
@@ -57,9 +75,17 @@ CHARTS = {
         {"a": {"x": 1.0, "y": 2.0}, "b": {"x": math.nan, "y": 3.0 + k}}, xlabel="x", ylabel="y", scale="loss", **WORDS
     ),
     "module": lambda k: plots.module(192, 64, 96, 128, 16, 32 + 16 * k, 32),
+    "race": lambda k: plots.race(racers(4, change=k), at=25),
+    "race, over": lambda k: plots.race(racers(10, change=k), by="seconds", quantity="accuracy"),
+    "linked": lambda k: plots.linked(racers(4, change=k)),
+    "linked, one": lambda k: plots.linked(racers(10, change=k), highlight="net 0"),
+    "ranks": lambda k: plots.ranks(racers(4, change=2 * k)),
 }
 #: What makes no chart, or is how a chart is made.
-OTHERS = {"Chart", "LiveLoss", "Markdown", "canvas", "source", "styled", "table"}
+OTHERS = {
+    "Chart", "LiveLoss", "Look", "Markdown", "Place", "Racer", "canvas", "finish", "look_of", "source", "standing",
+    "styled", "table",
+}  # fmt: skip
 
 
 def pixels(chart):
@@ -250,8 +276,9 @@ def test_distances_know_a_bad_palette():
 def test_colours_can_be_told_apart(sight):
     colours = [colour for _, colour in plots.BRANCHES.values()]
     assert min(distances(colours, sight).values()) > 15, "branches are told apart by colour alone in the module drawing"
-    for (i, j), distance in distances(plots.PALETTE, sight).items():
-        assert distance > 10 or (plots.LINES[i] != plots.LINES[j] and plots.MARKERS[i] != plots.MARKERS[j]), (i, j)
+    looks = [plots.look_of(i) for i in range(16)]  # twice as many as there are colours
+    for (i, j), distance in distances([look.colour for look in looks], sight).items():
+        assert distance > 10 or (looks[i].line != looks[j].line and looks[i].marker != looks[j].marker), (i, j)
 
 
 def test_style_varies_with_colour():
@@ -259,6 +286,7 @@ def test_style_varies_with_colour():
     assert len(set(plots.PALETTE)) == len(set(map(str, plots.LINES))) == len(set(plots.MARKERS)) == 8
     lines = plots.losses({name: [[2, 1]] for name in "abcd"}).figure.axes[0].get_lines()
     assert len({line.get_linestyle() for line in lines}) == len({line.get_color() for line in lines}) == 4
+    assert [plots.look_of(i) for i in range(8)] == list(zip(plots.PALETTE, plots.LINES, plots.MARKERS, strict=True))
     marked = plots.lines({n: {1: 1, 2: 2} for n in "abcd"}, xlabel="x", ylabel="y", **WORDS).figure.axes[0].get_lines()
     assert len({line.get_marker() for line in marked}) == 4
 
@@ -393,3 +421,389 @@ def test_heat_puts_each_number_in_its_cell():
 def test_heat_wants_the_same_columns_in_every_row(rows):
     with pytest.raises(ValueError, match="every row needs"):
         plots.heat(rows, xlabel="x", ylabel="y", scale="loss", title="Grid", alt="A grid that is not one.")
+
+
+# ------------------------------------------------------------------------------------------- more series than colours
+
+
+MANY = {  # a chart of so many series -> how each of them looks
+    "losses": lambda n: [
+        (line.get_color(), line.get_linestyle())
+        for line in plots.losses({f"n{i}": [[2, 1 + i]] for i in range(n)}).figure.axes[0].get_lines()
+    ],
+    "lines": lambda n: [
+        (line.get_color(), line.get_linestyle(), line.get_marker())
+        for line in plots.lines({f"n{i}": {1: i, 2: 2} for i in range(n)}, xlabel="x", ylabel="y", **WORDS)
+        .figure.axes[0]
+        .get_lines()
+    ],
+    "bars": lambda n: [
+        (patch.get_facecolor(), patch.get_hatch())
+        for patch in plots.bars({f"n{i}": {"x": 1} for i in range(n)}, ylabel="n", **WORDS).figure.axes[0].patches
+    ],
+    "seeds": lambda n: [
+        (line.get_color(), line.get_marker())
+        for line in plots.seeds(
+            {f"n{i}": [0.5, 0.6] for i in range(n)}, {f"n{i}": (0.4, 0.7) for i in range(n)}, xlabel="x", **WORDS
+        )
+        .figure.axes[0]
+        .get_lines()[1::3]
+    ],
+    "race": lambda n: [
+        (line.get_color(), line.get_linestyle())
+        for line in plots.race(racers(n)).figure.axes[0].get_lines()[1 : 3 * n : 3]
+    ],
+    "race, heads": lambda n: [
+        (line.get_color(), line.get_marker())
+        for line in plots.race(racers(n)).figure.axes[0].get_lines()[2 : 3 * n : 3]
+    ],
+    "linked": lambda n: [
+        (line.get_color(), line.get_linestyle())
+        for line in plots.linked(racers(n)).figure.axes[0].get_lines()[: 2 * n : 2]
+    ],
+    "ranks": lambda n: [
+        (line.get_color(), line.get_linestyle(), line.get_marker())
+        for line in plots.ranks(racers(n)).figure.axes[0].get_lines()
+    ],
+}
+
+
+@pytest.mark.parametrize("count", [8, 10, 12])
+@pytest.mark.parametrize("chart", MANY)
+def test_all_series_look_different_however_many(chart, count):
+    looks = MANY[chart](count)
+    assert len(looks) == count == len(set(map(str, looks)))
+
+
+def test_looks_repeat_late():
+    looks = [plots.look_of(i) for i in range(64)]
+    assert len(set(looks)) == 64 and len({look.marker for look in looks[:16]}) == 16
+    assert all(a.line != b.line for a, b in zip(looks, looks[8:], strict=False)), "a colour comes again"
+
+
+# ----------------------------------------------------------------------------------------------------------- standing
+
+
+def racer(*curves, steps=(10, 20, 30), quantity="loss", **costs):
+    """A network with these curves, one a seed; what is not said is plain."""
+    flat = [[0.5] * len(curve) for curve in curves]
+    both = {"loss": flat, "accuracy": flat} | {quantity: [list(curve) for curve in curves]}
+    return plots.Racer(steps=list(steps), **both, **({"macs": 1e9, "seconds": 0.1, "params": 10} | costs))
+
+
+@pytest.mark.parametrize("quantity", plots.QUANTITIES)
+@pytest.mark.parametrize("by", plots.AXES)
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.2, 0.37, 0.5, 0.81, 1.0])
+def test_the_standing_is_what_numpy_and_scipy_say(quantity, by, share):
+    from scipy.stats import rankdata
+
+    field = racers(7, seeds=4)
+    x, y = {}, {}
+    for name, one in field.items():
+        unit = {"steps": 1.0, "multiply-adds": one.macs, "seconds": np.mean(one.seconds)}[by]
+        x[name] = np.array(one.steps) * unit
+        y[name] = np.array(getattr(one, quantity))
+    at = share * max(points[-1] for points in x.values())
+    places = {place.name: place for place in plots.standing(field, at=at, by=by, quantity=quantity)}
+    assert plots.finish(field, by) == pytest.approx((min(p[-1] for p in x.values()), max(p[-1] for p in x.values())))
+    there = [name for name in field if x[name][0] <= at <= x[name][-1]]
+    means = [np.interp(at, x[name], y[name].mean(0)) for name in there]
+    wanted = rankdata(means if quantity == "loss" else [-m for m in means], method="min") if there else []
+    assert {name: places[name].rank for name in there} == dict(zip(there, wanted, strict=True))
+    for name, place in places.items():
+        state = "running" if name in there else "waiting" if at < x[name][0] else "ended"
+        assert place.state == state and (place.rank is None) == (state != "running")
+        if state == "waiting":
+            assert math.isnan(place.value)
+            continue
+        single = [np.interp(at, x[name], curve) for curve in y[name]]
+        assert place[2:5] == pytest.approx((np.mean(single), min(single), max(single)))
+        for seed, value in enumerate(single):
+            alone = plots.standing(field, at=at, by=by, quantity=quantity, seed=seed)
+            assert next(p for p in alone if p.name == name).value == pytest.approx(value)
+    order = [place.rank for place in places.values() if place.rank]
+    assert order == sorted(order) and list(places)[: len(order)] == sorted(there, key=lambda n: places[n].rank)
+
+
+def test_ties_share_a_rank_and_rounding_is_a_tie():
+    field = {"a": racer((1, 0.3, 0.1)), "b": racer((1, 0.1 + 0.2, 0.2)), "c": racer((1, 0.1, 0)), "d": racer((2, 2, 2))}
+    assert [(p.rank, p.name) for p in plots.standing(field, at=20)] == [(1, "c"), (2, "a"), (2, "b"), (4, "d")]
+    assert 0.1 + 0.2 != 0.3
+    assert [p.rank for p in plots.standing(field, at=10)] == [1, 1, 1, 4]
+    chart = plots.race({"a": field["a"], "b": field["b"]}, at=20)
+    assert "a and b lead, 0.300" in chart.figure.get_suptitle() and "1. a 0.300, 1. b 0.300" in chart.alt
+
+
+def test_one_racer_alone():
+    chart = plots.race({"V1": racer((2, 1, 0.5))}, at=25)
+    assert (
+        "at 25 steps of 30 steps: V1 alone, 0.750" in chart.figure.get_suptitle()
+        and "Standing: 1. V1 0.750." in chart.alt
+    )
+    assert "seeds" not in [text.get_text() for text in chart.figure.axes[1].texts], "one seed has no spread"
+    for other in (plots.linked({"V1": racer((2, 1, 0.5))}), plots.ranks({"V1": racer((2, 1, 0.5))})):
+        assert "1 networks" not in other.alt
+
+
+def test_a_racer_that_diverged_has_no_rank_and_ends_in_a_cross():
+    field = {
+        "dies": racer((1.0, 0.1, math.nan), (1.0, 0.1, 0.1)),
+        "lives": racer((2.0, 1.5, 1.0), (2.0, 1.5, 1.2)),
+        "never": racer((math.nan,) * 3, (math.inf,) * 3),
+    }
+    assert [(p.name, p.rank, p.state) for p in plots.standing(field, at=20)] == [
+        ("dies", 1, "running"),
+        ("lives", 2, "running"),
+        ("never", None, "diverged"),
+    ], "at the last point before it diverged it was still in the race"
+    late = plots.standing(field, at=30)
+    assert [(p.name, p.rank, p.state) for p in late] == [
+        ("lives", 1, "running"),
+        ("dies", None, "diverged"),
+        ("never", None, "diverged"),
+    ]
+    assert math.isnan(late[1].value) and late[1].low == late[1].high == 0.1
+    chart = plots.race(field)
+    assert "Diverged: dies, never." in chart.alt and "lives leads the 1" not in chart.alt
+    crosses = [line for line in chart.figure.axes[0].get_lines() if line.get_marker() == "x"]
+    assert [line.get_xydata().tolist() for line in crosses] == [[[20, 0.1]]], "where it was last a number"
+    assert "diverged: no number any more" in [text.get_text() for text in chart.figure.axes[1].texts]
+    places = plots.ranks(field, budgets=[10, 30])
+    assert "dies 2 (1 to 2)" in places.alt and "never 2" in places.alt, "who diverged shares the last place"
+    assert "no place: diverged" in plots.linked(field, highlight="dies").alt
+
+
+def test_who_ended_before_is_held_hollow_and_not_ranked():
+    field = {"fast": racer((2, 1.0, 0.5), seconds=0.1), "slow": racer((2, 1.0, 0.6), seconds=[0.3, 0.5])}
+    chart = plots.race(field, at=6.0, by="seconds")
+    fast, slow = (p for p in sorted(plots.standing(field, at=6.0, by="seconds"), key=lambda p: p.name))
+    assert (fast.state, fast.value, fast.rank) == ("ended", 0.5, None)
+    assert (slow.state, slow.value, slow.rank) == ("running", pytest.approx(1.5), 1)
+    lines = chart.figure.axes[0].get_lines()
+    heads = {line.get_color(): line for line in lines if line.get_marker() in plots.MARKERS}
+    hollow, full = (heads[plots.look_of(i).colour] for i in range(2))
+    assert hollow.get_markerfacecolor() == "white" and full.get_markerfacecolor() != "white"
+    assert hollow.get_xydata().tolist() == [[6.0, 0.5]], "held at its last value, at the point of the race"
+    assert "Ended before, held at their last value and not ranked: fast 0.500." in chart.alt
+    assert "the first one ends" in "".join(t.get_text() for t in chart.figure.axes[0].texts)
+    assert "slow leads alone" in chart.figure.get_suptitle()
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"at": 51}, "the race runs from 0 to 50 steps; got 51"),
+        ({"at": -1}, "the race runs from 0 to 50 steps; got -1"),
+        ({"at": math.nan}, "got nan"),
+        ({"at": 2.01, "by": "seconds"}, "from 0 to 1.55 seconds"),
+        ({"at": 1, "by": "hours"}, "run over steps, multiply-adds, seconds; got 'hours'"),
+        ({"at": 1, "quantity": "beauty"}, "for loss or accuracy; got 'beauty'"),
+    ],
+)
+def test_a_state_outside_the_race_is_refused(options, sentence):
+    for ask in (plots.standing, plots.race):
+        with pytest.raises(ValueError, match=sentence):
+            ask(racers(3), **options)
+
+
+def test_what_is_no_race_is_refused():
+    for ask in (plots.race, plots.linked, plots.ranks, plots.finish):
+        with pytest.raises(ValueError, match="there are no racers"):
+            ask({})
+    with pytest.raises(ValueError, match="no network 'V9'; there are net 0, net 1, net 2"):
+        plots.linked(racers(3), highlight="V9")
+    with pytest.raises(ValueError, match="not every racer has a seed number 3"):
+        plots.standing(racers(3, seeds=3), at=20, seed=3)
+    with pytest.raises(
+        ValueError, match=r"compared from 30 to 50 multiply|compared from 3e\+10 to 5e\+10 multiply-adds"
+    ):
+        plots.ranks(racers(3), by="multiply-adds", budgets=[2e10, 4e10])
+    with pytest.raises(ValueError, match="each above the one before it"):
+        plots.ranks(racers(3), budgets=[20, 20])
+    with pytest.raises(ValueError, match="as many seeds of each network; got .*'b': 2"):
+        plots.ranks({"a": racer((1, 1, 1)), "b": racer((1, 1, 1), (1, 1, 1))})
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"steps": ()}, "steps are at least one point"),
+        ({"steps": (10, 10, 20)}, "each later than the one before"),
+        ({"steps": (-1, 10, 20)}, "none below 0"),
+        ({"steps": (10, 20)}, "loss has 3 values in one seed, but steps has 2 points"),
+        ({"macs": 0}, "macs of a step are above 0"),
+        ({"seconds": [0.1, math.nan]}, "seconds of a step are above 0"),
+        ({"seconds": []}, "seconds of a step are above 0"),
+        ({"params": -1}, "at least 0; got -1"),
+        ({"memory": -5}, "at least 0; got 10 and -5"),
+    ],
+)
+def test_a_racer_that_does_not_fit_together_is_refused(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        racer((3, 2, 1), **changes)
+
+
+def test_a_racer_has_as_many_seeds_of_both_quantities():
+    with pytest.raises(ValueError, match="one list a seed, at least one; got 2 and 1"):
+        plots.Racer([1], [[1.0], [1.0]], [[0.5]], 1.0, 1.0, 1)
+    with pytest.raises(ValueError, match="got 0 and 0"):
+        plots.Racer([1], [], [], 1.0, 1.0, 1)
+
+
+# ------------------------------------------------------------------------------------------------------ the race, drawn
+
+
+def drawn_race(chart, name):
+    """Line and head of a racer: (x, y) of each."""
+    ax = chart.figure.axes[0]
+    look = plots.look_of(int(name.split()[1]))
+    mine = [line for line in ax.get_lines() if line.get_color() == look.colour and line.get_alpha() is None]
+    line = max(mine, key=lambda line: len(line.get_xdata()))
+    (head,) = (line for line in mine if len(line.get_xdata()) == 1)
+    return line.get_xydata().tolist(), head.get_xydata().tolist()
+
+
+def test_a_race_draws_each_curve_as_far_as_it_is():
+    field = racers(3, seeds=4)
+    for at, by in ((25, "steps"), (20, "steps"), (4.4e10, "multiply-adds"), (0.41, "seconds")):
+        chart = plots.race(field, at=at, by=by)
+        for place in plots.standing(field, at=at, by=by):
+            line, head = drawn_race(chart, place.name)
+            i = int(place.name.split()[1])
+            costs = {"steps": 1, "multiply-adds": 1e9 * (i + 1), "seconds": 0.0115 + 0.01 * i}[by]
+            mean = np.array(field[place.name].loss).mean(0)
+            wanted = [[10 * (k + 1) * costs, mean[k]] for k in range(5) if 10 * (k + 1) * costs < at * (1 - 1e-12)]
+            wanted = np.array([*wanted, [at, place.value]])
+            assert place.state == "running" and np.allclose(line, wanted) and np.allclose(head, wanted[-1])
+
+
+def test_nothing_but_the_heads_moves_in_a_race():
+    field = racers(6)
+    frames = [plots.race(field, at=at).figure.axes for at in (0, 13, 30, 50)]
+    for main, panel in frames:
+        assert main.get_xlim() == frames[0][0].get_xlim() and main.get_ylim() == frames[0][0].get_ylim()
+        assert main.get_position().bounds == frames[0][0].get_position().bounds
+        assert panel.get_ylim() == frames[0][1].get_ylim()
+        faint = [line.get_xydata().tolist() for line in main.get_lines() if line.get_alpha() == 0.22]
+        assert len(faint) == 6 and all(len(points) == 5 for points in faint)
+    assert "nobody has a rank" in plots.race(field, at=0).figure.get_suptitle()
+    assert "Not measured yet: net 0" in plots.race(field, at=0).alt
+
+
+def overlaps(figure, texts):
+    renderer = figure.canvas.get_renderer()
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts if text.get_text()]
+    width, height = figure.bbox.width, figure.bbox.height
+    out = [words for words, box in boxes if box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height]
+    return out + [
+        (a, b)
+        for i, (a, one) in enumerate(boxes)
+        for b, other in boxes[:i]
+        if min(one.x1, other.x1) - max(one.x0, other.x0) > 1 and min(one.y1, other.y1) - max(one.y0, other.y0) > 1.5
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 10, 12])
+def test_no_text_of_a_race_lies_on_another(count):
+    field = {f"Inception-ResNet-{i + 1}": one for i, one in enumerate(racers(count).values())}
+    for by in ("steps", "seconds"):
+        last = plots.finish(field, by)[1]
+        for share in (0.1, 0.25, 1.0):
+            for quantity in plots.QUANTITIES:
+                chart = plots.race(field, at=share * last, by=by, quantity=quantity)
+                main, panel = chart.figure.axes
+                names = [text for text in main.texts if "Inception" in text.get_text()]
+                assert len(names) == sum(p.state != "waiting" for p in plots.standing(field, at=share * last, by=by))
+                assert overlaps(chart.figure, [*names, *panel.texts]) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_labels_are_spread_as_near_as_can_be(seed):
+    from scipy.optimize import isotonic_regression
+
+    wanted = sorted(noise(9, seed=seed).tolist())
+    gap = 0.05 + 0.02 * seed
+    found = plots._spread(wanted, gap, -0.1, 1.1)
+    gap = min(gap, 1.2 / 8)
+    bare = isotonic_regression([height - gap * k for k, height in enumerate(wanted)]).x
+    assert found == pytest.approx([min(max(b, -0.1), 1.1 - 8 * gap) + gap * k for k, b in enumerate(bare)])
+    assert all(b - a >= gap - 1e-9 for a, b in zip(found, found[1:], strict=False))
+    assert -0.1 - 1e-9 <= found[0] and found[-1] <= 1.1 + 1e-9
+    assert plots._spread([0.2, 0.5, 0.9], 0.1, 0, 1) == pytest.approx([0.2, 0.5, 0.9]), "who does not touch stays"
+
+
+# -------------------------------------------------------------------------------------------------- linked views, ranks
+
+
+def test_linked_views_agree_with_the_numbers():
+    field = racers(10)
+    chart = plots.linked(field, highlight="net 6")
+    loss, accuracy, *costs = chart.figure.axes
+    own = plots.look_of(6).colour
+    for ax, quantity in ((loss, "loss"), (accuracy, "accuracy")):
+        lines = [line for line in ax.get_lines() if len(line.get_xdata()) > 1]
+        assert [line.get_color() == own for line in lines] == [i == 6 for i in range(10)], "one is coloured"
+        for line, one in zip(lines, field.values(), strict=True):
+            assert line.get_ydata().tolist() == pytest.approx(np.array(getattr(one, quantity)).mean(0).tolist())
+    wanted = {
+        "seconds a step": [np.mean(one.seconds) for one in field.values()],
+        "multiply-adds a step": [one.macs for one in field.values()],
+        "parameters": [one.params for one in field.values()],
+        "memory of a step (bytes)": [one.memory for one in field.values() if one.memory is not None],
+    }
+    for ax, (label, values) in zip(costs, wanted.items(), strict=True):
+        assert ax.get_title(loc="left") == label
+        assert [patch.get_width() for patch in ax.patches] == pytest.approx([v / max(values) for v in values])
+        from matplotlib.colors import to_hex
+
+        assert sum(to_hex(patch.get_facecolor()).upper() == own for patch in ax.patches) == 1
+    assert [text.get_text() for text in costs[-1].texts].count("not measured") == 1
+    for said in ("memory of a step (bytes): 7.00 M, 6 of 9 from the cheapest", "parameters: 7.00 k, 7 of 10 from"):
+        assert said in chart.alt
+    rank = next(p.rank for p in plots.standing(field, at=50) if p.name == "net 6")
+    assert f"place {rank} of 10" in loss.texts[0].get_text()
+    assert overlaps(chart.figure, [text for ax in chart.figure.axes for text in [*ax.texts, ax.title]]) == []
+
+
+@pytest.mark.parametrize(
+    "value, words",
+    [(0.0594, "0.0594"), (999.4, "999"), (1000, "1.00 k"), (8_453_152, "8.45 M"), (36e6, "36.0 M"), (999_600, "1.00 M"),
+     (1.9e9, "1.90 G"), (403_050, "403 k"), (5.2e15, "5,200 T"), (0, "0"), (12, "12")],
+)  # fmt: skip
+def test_costs_are_said_in_three_figures(value, words):
+    assert plots._short(value) == words
+
+
+def test_ranks_are_those_of_scipy():
+    from scipy.stats import rankdata
+
+    field = racers(10, seeds=5)
+    budgets = [20, 40, 50]
+    chart = plots.ranks(field, budgets=budgets, quantity="accuracy")
+    left, right = chart.figure.axes
+    curves = np.array([one.accuracy for one in field.values()])  # network, seed, point
+    whole = np.stack([rankdata(-curves[:, :, k].mean(1), method="min") for k in (1, 3, 4)], 1)
+    lines = [line for line in left.get_lines()]
+    assert np.array([line.get_ydata() for line in lines]).tolist() == (whole - 1).tolist()
+    single = rankdata(-curves[:, :, 4], method="min", axis=0)
+    same = pairs = 0
+    for i in range(10):
+        mine = single[i]
+        dots = [
+            line.get_xdata()[0]
+            for line in right.get_lines()
+            if len(line.get_xdata()) == 1 and line.get_ydata()[0] == whole[i, 2] - 1
+        ]
+        assert dots == sorted(set(mine))
+        spread = f"{min(mine):.0f} to {max(mine):.0f}" if min(mine) < max(mine) else f"{min(mine):.0f}"
+        assert f"net {i} {whole[i, 2]:.0f} ({spread})" in chart.alt
+        for j in range(i):
+            pairs += 1
+            same += len({np.sign(a - b) for a, b in zip(single[i], single[j], strict=True)}) == 1
+    assert f"all 5 seeds agree on {same} of {pairs} pairs" in chart.figure.get_suptitle() and 0 < same < pairs == 45
+    assert [label.get_text() for label in left.get_xticklabels()] == ["20", "40", "50"]
+
+
+def test_a_pair_that_ties_in_one_seed_is_not_agreed_on():
+    field = {"a": racer((1, 1, 1), (1, 1, 1)), "b": racer((1, 1, 2), (1, 1, 1)), "c": racer((9, 9, 9), (9, 9, 9))}
+    assert "all 2 seeds agree on 2 of 3 pairs" in plots.ranks(field).alt

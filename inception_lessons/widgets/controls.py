@@ -9,10 +9,13 @@ _STYLE = {"description_width": "110px"}
 _SLIDER = {"continuous_update": False, "style": _STYLE, "layout": {"width": "420px"}}
 
 
-def show(draw: Callable[..., plots.Chart], controls: Mapping[str, object]) -> None:
+def show(
+    draw: Callable[..., plots.Chart], controls: Mapping[str, object], *, beside: Mapping[str, object] | None = None
+) -> None:
     """Display ``controls`` (widgets by argument name) and the chart that ``draw`` makes of their values; redraw when
     one changes.
 
+    ``beside`` are widgets that move a control, such as a ``player``: each stands left of the control whose name it has.
     An error while drawing is shown as a picture with its sentence, so that a widget never goes silently dead.
     """
     import ipywidgets
@@ -24,7 +27,9 @@ def show(draw: Callable[..., plots.Chart], controls: Mapping[str, object]) -> No
         except Exception as error:  # noqa: BLE001 - whatever it is, the learner has to see it
             return _sentence(f"{type(error).__name__}: {error}")
 
-    display(ipywidgets.VBox(list(controls.values())))
+    movers = beside or {}
+    rows = [ipywidgets.HBox([movers[n], control]) if n in movers else control for n, control in controls.items()]
+    display(ipywidgets.VBox(rows))
     handle = display(chart(), display_id=True)
     if handle is None:  # outside a notebook: there is no picture to replace
         return
@@ -78,6 +83,29 @@ def choice(label: str, options: Sequence, value):
     import ipywidgets
 
     return ipywidgets.Dropdown(options=options, value=value, description=label, style=_STYLE, layout={"width": "300px"})
+
+
+def player(label: str, moved, *, interval: int = 300):
+    """Label and a slider of whole numbers -> play, pause and stop buttons that move it, one step each ``interval``
+    milliseconds.
+
+    The two are linked in the page: the slider moves even while Python draws, and a picture that comes late is skipped.
+    Played from its end, the slider starts again from its beginning.
+    """
+    import ipywidgets
+
+    buttons = ipywidgets.Play(
+        value=moved.value,
+        min=moved.min,
+        max=moved.max,
+        step=moved.step,
+        interval=interval,
+        show_repeat=False,
+        description=label,
+        tooltip=f"{label}, pause, back to the start",
+    )
+    ipywidgets.jslink((buttons, "value"), (moved, "value"))
+    return buttons
 
 
 @plots.styled

@@ -140,7 +140,7 @@ def depth_chart(
                     middles.tolist(),
                     k,
                     (k - 0.95 * counts / counts.max()).tolist(),
-                    color=plots.PALETTE[i],
+                    color=plots.look_of(i).colour,
                     alpha=0.75,
                     linewidth=0,
                     zorder=len(layers) - k + 1,
@@ -238,7 +238,7 @@ def descent_chart(inputs: Mapping[str, Tensor], target: Tensor, *, stop: float =
         loss = ((around @ curve) * around).sum(1).reshape(121, 121) / 2
         seen = loss.sqrt().T  # even steps of the root keep steep and flat sides apart
         ax.contour(best[0] + lines, best[1] + lines, seen, levels=6, colors="#9A9A9A", linewidths=0.8)
-        ax.plot(*path.T, color=plots.PALETTE[i], linestyle=plots.LINES[0], marker=plots.MARKERS[i], markersize=3.5)
+        ax.plot(*path.T, color=plots.look_of(i).colour, marker=plots.look_of(i).marker, markersize=3.5)
         ax.plot(*best, "*", color="black", markersize=11, zorder=4)
         ax.plot(0, 0, "o", color="white", markeredgecolor="black", markersize=7, zorder=4)
         steps = len(path) - 1
@@ -334,9 +334,9 @@ def unit_chart(bands: Mapping[str, Sequence[Sequence[float]]], *, every: int, ti
     for i, (ax, (name, rows)) in enumerate(zip(axes[0], bands.items(), strict=True)):
         low, middle, high = zip(*rows, strict=True)
         x = [every * k + 1 for k in range(len(rows))]
-        ax.fill_between(x, low, high, color=plots.PALETTE[i], alpha=0.2, linewidth=0)
+        ax.fill_between(x, low, high, color=plots.look_of(i).colour, alpha=0.2, linewidth=0)
         for line, style, label in ((high, "--", "85th"), (middle, "-", "50th"), (low, ":", "15th")):
-            ax.plot(x, line, color=plots.PALETTE[i], linestyle=style, linewidth=1.4, label=f"{label} percentile")
+            ax.plot(x, line, color=plots.look_of(i).colour, linestyle=style, linewidth=1.4, label=f"{label} percentile")
         ax.set_title(name, size=10, weight="normal")
         ax.set_xlabel("step")
         told.append(

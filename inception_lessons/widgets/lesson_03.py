@@ -111,7 +111,7 @@ def sight_chart(stacks: Mapping[str, nn.Module], grid: int) -> plots.Chart:
         share = weights / first[0]
         ax = axes[1, column]
         ax.barh([0], [1], color="none", edgecolor="#999999", linestyle=":", height=0.5)
-        ax.barh([0], [share], color=plots.PALETTE[column], height=0.5, hatch=("", "//", "..", "xx")[column % 4])
+        ax.barh([0], [share], color=plots.look_of(column).colour, height=0.5, hatch=("", "//", "..", "xx")[column % 4])
         ax.set(xlim=(0, max(1.0, *(cost[0] / first[0] for cost in costs.values()))), ylim=(-1.9, 0.5))
         ax.set_axis_off()
         saved = "" if column == 0 else f" ({abs(1 - share):.0%} {'fewer' if share <= 1 else 'more'})"
