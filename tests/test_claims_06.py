@@ -73,7 +73,7 @@ def test_another_budget_is_refused():
         lesson_06.spent({"a": [run([1.0])]}, "joules")
 
 
-# ---------------------------------------------------------------------------------------------------- agreement of seeds
+# --------------------------------------------------------------------------------------------------- agreement of seeds
 
 
 def test_agreement_is_kendalls_tau_of_a_seed_and_the_rest():
@@ -101,7 +101,7 @@ def test_a_network_that_diverged_in_every_seed_comes_last():
     assert lesson_06.agreement(losses).mean == pytest.approx(1)
 
 
-# -------------------------------------------------------------------------------------------------------------- the rule
+# ------------------------------------------------------------------------------------------------------------- the rule
 
 
 def field(order_at, *, seconds=lambda place: 0.1):
@@ -149,7 +149,7 @@ def test_the_rule_wants_whole_arms():
         A2.verdict([row for row in rows if row["arm"] != "NIN"])
 
 
-# ------------------------------------------------------------------------------------------------------------- measuring
+# ------------------------------------------------------------------------------------------------------------ measuring
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The claim of lesson 06, the bake-off: ten networks on the same data, by the step, by the multiply-add, by the second."""
+"""The claim of lesson 06, the bake-off: ten networks on the same data, by step, by multiply-add and by second."""
 
 import bisect
 import math
@@ -12,7 +12,16 @@ from torch import nn
 
 from inception_lessons import measure, plots, train
 from inception_lessons.baselines import NIN, Plain
-from inception_lessons.experiments.engine import VERDICTS, Interval, Verdict, experiment, find, interval, judges, results
+from inception_lessons.experiments.engine import (
+    VERDICTS,
+    Interval,
+    Verdict,
+    experiment,
+    find,
+    interval,
+    judges,
+    results,
+)
 from inception_lessons.experiments.road import NETWORKS
 from inception_lessons.train import Recipe
 
@@ -144,8 +153,8 @@ def spent(arms: Mapping[str, Sequence[Mapping]], budget: str) -> dict[str, float
 
 
 def at_equal(arms: Mapping[str, Sequence[Mapping]], budget: str) -> dict[str, list[float]]:
-    """Runs by network, and one of BUDGETS -> validation loss of each network by seed, when all have spent the same: what
-    the network whose steps are cheapest spends in all of its own.
+    """Runs by network, and one of BUDGETS -> validation loss of each network by seed, when all have spent the same:
+    what the network whose steps are cheapest spends in all of its own.
     """
     costs = spent(arms, budget)
     steps = min(runs[0]["validation"]["steps"][-1] for runs in arms.values() if not runs[0]["stopped"])
