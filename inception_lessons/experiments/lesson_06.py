@@ -57,7 +57,7 @@ def bake_off_network(arm: Mapping, num_classes: int) -> nn.Module:
         "Inception-ResNet-v1": {"network": "InceptionResNetV1"},
         "Inception-ResNet-v2": {"network": "InceptionResNetV2"},
     },
-    rates=(0.001, 0.002, 0.005, 0.01, 0.02),
+    rates=(0.002, 0.005, 0.01, 0.02, 0.04),
     # A rate that falls to 0 is over at one budget and in the middle at another. A constant one, with the weights
     # averaged, can be read at any.
     recipe=Recipe(steps=250, optimizer="adamw", schedule="constant", warmup=20, average=0.95),
