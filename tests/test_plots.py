@@ -537,7 +537,7 @@ def test_ties_share_a_rank_and_rounding_is_a_tie():
 def test_one_racer_alone():
     chart = plots.race({"V1": racer((2, 1, 0.5))}, at=25)
     assert (
-        "at 25 steps of 30 steps: V1 alone, 0.750" in chart.figure.get_suptitle()
+        "at 25 of 30 steps: only V1 in the race, 0.750" in chart.figure.get_suptitle()
         and "Standing: 1. V1 0.750." in chart.alt
     )
     assert "seeds" not in [text.get_text() for text in chart.figure.axes[1].texts], "one seed has no spread"
@@ -564,13 +564,13 @@ def test_a_racer_that_diverged_has_no_rank_and_ends_in_a_cross():
     ]
     assert math.isnan(late[1].value) and late[1].low == late[1].high == 0.1
     chart = plots.race(field)
-    assert "Diverged: dies, never." in chart.alt and "lives leads the 1" not in chart.alt
+    assert "Diverged: dies, never." in chart.alt and "only lives still in the race" in chart.figure.get_suptitle()
     crosses = [line for line in chart.figure.axes[0].get_lines() if line.get_marker() == "x"]
     assert [line.get_xydata().tolist() for line in crosses] == [[[20, 0.1]]], "where it was last a number"
     assert "diverged: no number any more" in [text.get_text() for text in chart.figure.axes[1].texts]
     places = plots.ranks(field, budgets=[10, 30])
     assert "dies 2 (1 to 2)" in places.alt and "never 2" in places.alt, "who diverged shares the last place"
-    assert "no place: diverged" in plots.linked(field, highlight="dies").alt
+    assert "loss: diverged, no place" in plots.linked(field, highlight="dies").alt
 
 
 def test_who_ended_before_is_held_hollow_and_not_ranked():
@@ -586,7 +586,7 @@ def test_who_ended_before_is_held_hollow_and_not_ranked():
     assert hollow.get_xydata().tolist() == [[6.0, 0.5]], "held at its last value, at the point of the race"
     assert "Ended before, held at their last value and not ranked: fast 0.500." in chart.alt
     assert "the first one ends" in "".join(t.get_text() for t in chart.figure.axes[0].texts)
-    assert "slow leads alone" in chart.figure.get_suptitle()
+    assert "only slow still in the race" in chart.figure.get_suptitle()
 
 
 @pytest.mark.parametrize(
