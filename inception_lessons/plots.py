@@ -1191,8 +1191,10 @@ def _draw_costs(ax, label: str, values: Mapping[str, float | None], highlight: s
 
 def _short(value: float) -> str:
     """A cost in three figures: 0.0594, 8.45 M, 1.62 G."""
-    for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"), (1, "")):
-        if value >= 0.9995 * size and value >= 1000 * (size == 1e3):
+    if value < 1000 and value == round(value):
+        return f"{value:.0f}"
+    for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= 0.9995 * size:
             figures = f"{value / size:#.3g}".rstrip(".") if value < 999.5 * size else f"{value / size:,.0f}"
             return figures + letter
     return f"{value:.3g}"

@@ -38,7 +38,7 @@ def field():
 # ------------------------------------------------------------------------------------------------------------ the race
 
 
-@pytest.mark.parametrize("far", [0, 24, 50, 76, 100])
+@pytest.mark.parametrize("far", [0, 50, 100])
 @pytest.mark.parametrize("by, last", [("steps", 40), ("multiply-adds", 1.2e11), ("seconds", 8.0)])
 @pytest.mark.parametrize("quantity", plots.QUANTITIES)
 def test_race_chart_is_the_race_at_this_share_of_the_way(field, far, by, last, quantity):
