@@ -138,7 +138,8 @@ def test_a_redraw_is_fast():
 def test_linked_views_move(field, page):
     assert widgets.linked_views(field) is None
     controls, (handle,) = page.controls(), page.handles
-    assert controls["network"].options == (("all networks", None), ("V1", "V1"), ("V4", "V4"), ("plain", "plain"))
+    assert controls["network"].options == (("all networks", ""), ("V1", "V1"), ("V4", "V4"), ("plain", "plain"))
+    assert controls["network"].index == 0, "one of them is chosen, or the page shows an empty list"
     assert handle.shown[0].alt == plots.linked(field).alt
     controls["network"].value = "V4"
     assert handle.shown[1].alt == plots.linked(field, highlight="V4").alt and "V4 is coloured" in handle.shown[1].alt
