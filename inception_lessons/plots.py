@@ -171,7 +171,8 @@ def losses(
     ``every`` is the number of steps between two points of a curve. ``live`` is one more run, with one point a step,
     drawn over the bands so that a learner can tell slow from broken. ``chance`` draws the loss of guessing.
     """
-    figure, ax = canvas(size=(8.0, 3.4 + 0.1 * max(0, len(runs) - 8)))  # the legend grows with the names
+    more = max(0, len(runs) - len(PALETTE))
+    figure, ax = canvas(size=(8.0, 3.4 + 0.25 * more + 0.35 * (more > 0)))  # the legend grows with the names
     for i, (name, curves) in enumerate(runs.items()):
         look = look_of(i)
         if not curves:  # every run of this arm diverged: its colour and line style stay its own
@@ -343,7 +344,7 @@ def bars(
         if len(groups) <= len(PALETTE):
             ax.legend(ncols=len(groups), loc="lower center", bbox_to_anchor=(0.5, -0.32))
         else:
-            figure.legend(ncols=6, loc="outside lower center")
+            figure.legend(ncols=5, loc="outside lower center")
     return Chart(figure, title, alt)
 
 
@@ -673,7 +674,7 @@ def standing(
         x = _points(racer, by)
         curves = getattr(racer, quantity)
         values = [_value(x, curve, min(at, x[-1])) for curve in (curves if seed is None else [curves[seed]])]
-        mean = math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+        mean = _mean(values) if all(map(math.isfinite, values)) else math.nan
         whole = [value for value in values if math.isfinite(value)] or [math.nan]
         state = "waiting" if at < x[0] else "diverged" if math.isnan(mean) else "ended" if at > x[-1] else "running"
         found.append(Place(None, name, mean, min(whole), max(whole), state))
@@ -758,12 +759,16 @@ def race(
         figure,
         title,
         f"Curves of {QUANTITIES[quantity]} for {_networks(len(racers))} against {AXES[by]}, drawn up to "
-        f"{_amount(at, by)} of {_amount(last, by)}. {_told(places)}",
+        f"{_so_far(at, last, by)}. {_told(places)}",
     )
 
 
 def _listed(value: float | Sequence[float]) -> list[float]:
     return [value] if isinstance(value, int | float) else list(value)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def _or(value: float, otherwise: float) -> float:
@@ -787,8 +792,7 @@ def _known(racers: Mapping[str, Racer], by: str, quantity: str, at: float | None
 
 def _points(racer: Racer, by: str) -> list[float]:
     """Where on the axis a racer was measured: its steps, times what a step costs (the mean over its seeds)."""
-    seconds = _listed(racer.seconds)
-    unit = {"steps": 1, "multiply-adds": racer.macs, "seconds": math.fsum(seconds) / len(seconds)}[by]
+    unit = {"steps": 1, "multiply-adds": racer.macs, "seconds": _mean(_listed(racer.seconds))}[by]
     return [step * unit for step in racer.steps]
 
 
@@ -804,11 +808,9 @@ def _value(x: list[float], y: Sequence[float], at: float) -> float:
 
 
 def _curve(racer: Racer, by: str, quantity: str) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Points, and mean, lowest and highest over seeds at each; no mean where one seed has no number."""
-    columns = list(zip(*getattr(racer, quantity), strict=True))
-    whole = [[value for value in column if math.isfinite(value)] or [math.nan] for column in columns]
-    mean = [math.fsum(c) / len(c) if all(map(math.isfinite, c)) else math.nan for c in columns]
-    return _points(racer, by), mean, [min(c) for c in whole], [max(c) for c in whole]
+    """Points, and mean, lowest and highest over seeds at each; none of them where one seed has no number."""
+    columns = [c if all(map(math.isfinite, c)) else [math.nan] for c in zip(*getattr(racer, quantity), strict=True)]
+    return _points(racer, by), *([how(c) for c in columns] for how in (_mean, min, max))
 
 
 def _limits(racers: Mapping[str, Racer], quantity: str) -> tuple[float, float]:
@@ -856,6 +858,13 @@ def _amount(value: float, by: str) -> str:
     return f"{number} {by.removesuffix('s') if number == '1' else by}"
 
 
+def _so_far(at: float, last: float, by: str) -> str:
+    """A point on an axis and its end, in one unit: "95 of 250 steps"."""
+    unit = _unit(last)[0] if by == "multiply-adds" else 1
+    number = f"{at:,.0f}" if by == "steps" else f"{at / unit:.3g}"
+    return f"{number} of {_amount(last, by)}"
+
+
 def _spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Heights that labels want, in rising order -> heights at least ``gap`` apart between ``low`` and ``high``, as
     near to them as can be (least squares: labels that would touch become one block around their mean).
@@ -873,22 +882,29 @@ def _spread(wanted: Sequence[float], gap: float, low: float, high: float) -> lis
 
 
 def _name_heads(ax, heads: list[tuple], at: float, last: float) -> None:
-    """The name of each head, right of it: spread where they would lie on one another, with a thin line to each head."""
+    """The name of each head, right of it: spread where they would lie on one another, with a thin line to each head.
+
+    A network that diverged is named where it did, if its name has room before ``at``.
+    """
     to_share = (ax.transData + ax.transAxes.inverted()).transform
-    heights = [float(to_share((at, y))[1]) for _, _, _, y, _ in heads]
-    order = sorted(range(len(heads)), key=heights.__getitem__)
-    inches = ax.get_position().height * ax.figure.get_figheight()
-    places = _spread([heights[i] for i in order], 0.155 / inches, 0.012, 0.988)
-    x_text = at + 0.03 * 1.34 * last
-    for i, height in zip(order, places, strict=True):
-        name, colour, x, y, state = heads[i]
-        right = (to_share((x_text, y))[0], height)
-        ax.annotate(
-            name, (x, y), right, textcoords="axes fraction", size=8.5, color=_INK, va="center",
-            style="italic" if state == "ended" else "normal", bbox=_halo(), zorder=5, annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2,
-                        "relpos": (0, 0.5)},
-        )  # fmt: skip
+    width, height = (ax.get_position().width, ax.get_position().height) * ax.figure.get_size_inches()
+    shares = [to_share((x, y)) for _, _, x, y, _ in heads]
+    now = to_share((at, heads[0][3]))[0] if heads else 0
+    # at this size a letter is 0.09 inches wide at most
+    behind = [state == "diverged" and x + 0.03 + 0.09 * len(name) / width < now
+              for (name, *_, state), (x, _) in zip(heads, shares, strict=True)]  # fmt: skip
+    for group in (True, False):
+        order = sorted((i for i in range(len(heads)) if behind[i] == group), key=lambda i: shares[i][1])
+        places = _spread([float(shares[i][1]) for i in order], 0.155 / height, 0.012, 0.988)
+        for i, place in zip(order, places, strict=True):
+            name, colour, x, y, state = heads[i]
+            ax.annotate(
+                name, (x, y), ((shares[i][0] if group else now) + 0.03, place), textcoords="axes fraction", size=8.5,
+                color=_INK, va="center", style="italic" if state == "ended" else "normal", bbox=_halo(), zorder=5,
+                annotation_clip=False,
+                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2,
+                            "relpos": (0, 0.5)},
+            )  # fmt: skip
 
 
 def _halo() -> dict:
@@ -948,16 +964,15 @@ def _draw_standing(ax, places: list[Place], names: list[str]) -> None:
 
 def _headline(places: list[Place], at: float, by: str, last: float) -> str:
     """Where the race is, and who leads."""
-    whole = _amount(last, by)
-    where = f"at the end, {whole}" if at == last else f"at {_amount(at, by)} of {whole}"
+    where = f"at the end, {_amount(last, by)}" if at == last else f"at {_so_far(at, last, by)}"
     leaders = [place for place in places if place.rank == 1]
     if not leaders:
         return f"{where}: nobody has a rank"
-    if len(leaders) == len(places) == 1:
-        return f"{where}: {leaders[0].name} alone, {_number(leaders[0].value)}"
     names = " and ".join(place.name for place in leaders)
     among = sum(place.rank is not None for place in places)
-    still = "" if among == len(places) else f" the {among} ranked" if among > 1 else " alone"
+    if among == 1:
+        return f"{where}: only {names}{' still' * (len(places) > 1)} in the race, {_number(leaders[0].value)}"
+    still = "" if among == len(places) else f" the {among} in the race"
     return f"{where}: {names} lead{'s' * (len(leaders) == 1)}{still}, {_number(leaders[0].value)}"
 
 
@@ -1013,7 +1028,8 @@ def linked(racers: Mapping[str, Racer], *, highlight: str | None = None, title: 
             ax.plot(x, mean, color=colour, linestyle=line, linewidth=width, zorder=4 if mine else 2)
             whole = [(a, b) for a, b in zip(x, mean, strict=True) if math.isfinite(b)]
             if whole and (mine or highlight is None):
-                ax.plot(*whole[-1], look.marker, color=look.colour, markersize=7 if mine else 5.5, zorder=5)
+                marker = look.marker if math.isfinite(mean[-1]) else "x"
+                ax.plot(*whole[-1], marker, color=look.colour, markersize=7 if mine else 5.5, zorder=5)
         if highlight is not None:
             told.append(_placed(racers, highlight, quantity))
             ax.text(
@@ -1021,7 +1037,7 @@ def linked(racers: Mapping[str, Racer], *, highlight: str | None = None, title: 
                 va="top" if quantity == "loss" else "bottom", size=9, color=_INK, bbox=_halo(), zorder=6,
             )  # fmt: skip
     costs = {
-        "seconds a step": {name: sum(_listed(r.seconds)) / len(_listed(r.seconds)) for name, r in racers.items()},
+        "seconds a step": {name: _mean(_listed(r.seconds)) for name, r in racers.items()},
         "multiply-adds a step": {name: r.macs for name, r in racers.items()},
         "parameters": {name: r.params for name, r in racers.items()},
         "memory of a step (bytes)": {name: r.memory for name, r in racers.items()},
@@ -1138,9 +1154,9 @@ def _placed(racers: Mapping[str, Racer], name: str, quantity: str) -> str:
     places = standing(racers, at=finish(racers)[0], quantity=quantity)
     (mine,) = (place for place in places if place.name == name)
     what = quantity if quantity == "loss" else QUANTITIES[quantity]
-    return f"{what} {_number(mine.value)}, " + (
-        f"place {mine.rank} of {len(places)}" if mine.rank else f"no place: {mine.state}"
-    )
+    if mine.rank is None:
+        return f"{what}: {mine.state if mine.state != 'waiting' else 'not measured yet'}, no place"
+    return f"{what} {_number(mine.value)}, place {mine.rank} of {len(places)}"
 
 
 def _draw_costs(ax, label: str, values: Mapping[str, float | None], highlight: str | None, first: bool) -> str:
@@ -1175,8 +1191,10 @@ def _draw_costs(ax, label: str, values: Mapping[str, float | None], highlight: s
 
 def _short(value: float) -> str:
     """A cost in three figures: 0.0594, 8.45 M, 1.62 G."""
-    for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"), (1, "")):
-        if value >= 0.9995 * size and value >= 1000 * (size == 1e3):
+    if value < 1000 and value == round(value):
+        return f"{value:.0f}"
+    for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= 0.9995 * size:
             figures = f"{value / size:#.3g}".rstrip(".") if value < 999.5 * size else f"{value / size:,.0f}"
             return figures + letter
     return f"{value:.3g}"

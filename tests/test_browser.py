@@ -177,14 +177,14 @@ def test_a_race_is_played_paused_and_scrubbed(lab):
     def alt():
         return page.cells()[1]["outputs"][-1]["metadata"]["image/png"]["alt"]
 
-    assert far() == 100 and "drawn up to 90 steps of 90 steps" in alt()
+    assert far() == 100 and "drawn up to 90 of 90 steps" in alt()
     play.play_by_key()  # from its end it begins anew; pressed again it stops
     page.settle()
     stopped = far()
     assert 0 <= stopped < 100
     page.page.wait_for_timeout(1000)
     assert far() == stopped, "it went on after pause"
-    assert f"drawn up to {0.9 * stopped:.0f} steps of 90 steps" in alt(), "the picture stands where the slider stands"
+    assert f"drawn up to {0.9 * stopped:.0f} of 90 steps" in alt(), "the picture stands where the slider stands"
     slider.drag()
     page.settle()
     scrubbed = far()

@@ -38,7 +38,7 @@ def field():
 # ------------------------------------------------------------------------------------------------------------ the race
 
 
-@pytest.mark.parametrize("far", [0, 24, 50, 76, 100])
+@pytest.mark.parametrize("far", [0, 50, 100])
 @pytest.mark.parametrize("by, last", [("steps", 40), ("multiply-adds", 1.2e11), ("seconds", 8.0)])
 @pytest.mark.parametrize("quantity", plots.QUANTITIES)
 def test_race_chart_is_the_race_at_this_share_of_the_way(field, far, by, last, quantity):
@@ -138,7 +138,8 @@ def test_a_redraw_is_fast():
 def test_linked_views_move(field, page):
     assert widgets.linked_views(field) is None
     controls, (handle,) = page.controls(), page.handles
-    assert controls["network"].options == (("all networks", None), ("V1", "V1"), ("V4", "V4"), ("plain", "plain"))
+    assert controls["network"].options == (("all networks", ""), ("V1", "V1"), ("V4", "V4"), ("plain", "plain"))
+    assert controls["network"].index == 0, "one of them is chosen, or the page shows an empty list"
     assert handle.shown[0].alt == plots.linked(field).alt
     controls["network"].value = "V4"
     assert handle.shown[1].alt == plots.linked(field, highlight="V4").alt and "V4 is coloured" in handle.shown[1].alt

@@ -46,6 +46,6 @@ def linked_views(racers: Mapping[str, plots.Racer], highlight: str | None = None
     plots.finish(racers)  # refuses before anything is displayed
     if highlight is not None and highlight not in racers:
         raise ValueError(f"there is no network {highlight!r}; there are {', '.join(racers)}")
-    names = [("all networks", None), *((name, name) for name in racers)]
-    controls = {"highlight": choice("network", names, highlight)}
-    show(lambda highlight: plots.linked(racers, highlight=highlight), controls)
+    names = [("all networks", ""), *((name, name) for name in racers)]  # None would be a list with nothing chosen
+    controls = {"highlight": choice("network", names, highlight or "")}
+    show(lambda highlight: plots.linked(racers, highlight=highlight or None), controls)
