@@ -121,7 +121,7 @@ def shuffled(seed):
 def test_one_order_in_all_seeds_holds():
     word, sentence = A2.judge(field(lambda seed: range(10)))
     assert word == HOLDS
-    assert sentence.count(", ".join(A2.arms)) == 3 and sentence.count("[+1.000, +1.000]") == 3
+    assert sentence.count(" < ".join(A2.arms)) == 3 and sentence.count("[+1.000, +1.000]") == 3
 
 
 def test_an_order_that_chance_makes_is_not_shown_here():

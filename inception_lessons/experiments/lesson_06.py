@@ -193,10 +193,10 @@ def _(arms):
     elif all(tau.high < 0 for tau in taus.values()):
         word = VERDICTS[3]
     orders = "; ".join(
-        f"by {budget} {', '.join(order(losses))} (agreement of the seeds {taus[budget]})"
+        f"by {budget} {' < '.join(order(losses))} (agreement of the seeds {taus[budget]})"
         for budget, losses in found.items()
     )
-    return Verdict(word, f"from the lowest validation loss to the highest at equal budgets: {orders}")
+    return Verdict(word, f"validation loss at equal budgets: {orders}")
 
 
 def racer(runs: Sequence[Mapping], memory: int | None = None) -> plots.Racer:
