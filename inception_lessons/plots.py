@@ -886,6 +886,9 @@ def _name_heads(ax, heads: list[tuple], at: float, last: float) -> None:
 
     A network that diverged is named where it did, if its name has room before ``at``.
     """
+    from matplotlib.collections import LineCollection
+
+    leaders, colours = [], []
     to_share = (ax.transData + ax.transAxes.inverted()).transform
     width, height = (ax.get_position().width, ax.get_position().height) * ax.figure.get_size_inches()
     shares = [to_share((x, y)) for _, _, x, y, _ in heads]
@@ -897,14 +900,16 @@ def _name_heads(ax, heads: list[tuple], at: float, last: float) -> None:
         order = sorted((i for i in range(len(heads)) if behind[i] == group), key=lambda i: shares[i][1])
         places = _spread([float(shares[i][1]) for i in order], 0.155 / height, 0.012, 0.988)
         for i, place in zip(order, places, strict=True):
-            name, colour, x, y, state = heads[i]
-            ax.annotate(
-                name, (x, y), ((shares[i][0] if group else now) + 0.03, place), textcoords="axes fraction", size=8.5,
-                color=_INK, va="center", style="italic" if state == "ended" else "normal", bbox=_halo(), zorder=5,
-                annotation_clip=False,
-                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2,
-                            "relpos": (0, 0.5)},
+            name, colour, _, _, state = heads[i]
+            left = (shares[i][0] if group else now) + 0.03
+            leaders.append(((*shares[i],), (left, place)))
+            colours.append(colour)
+            ax.text(
+                left, place, name, transform=ax.transAxes, size=8.5, color=_INK, va="center", bbox=_halo(), zorder=5,
+                style="italic" if state == "ended" else "normal",
             )  # fmt: skip
+    lines = LineCollection(leaders, colors=colours, linewidths=0.7, transform=ax.transAxes, zorder=4, clip_on=False)
+    ax.add_collection(lines, autolim=False)
 
 
 def _halo() -> dict:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
 
 from inception_lessons import plots
@@ -696,8 +695,7 @@ def overlaps(figure, texts):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()
-    # asked of a name itself, the box would hold its line to the head too
-    boxes = [(text.get_text(), Text.get_window_extent(text, renderer)) for text in texts if text.get_text()]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts if text.get_text()]
     width, height = figure.bbox.width, figure.bbox.height
     out = [words for words, box in boxes if box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height]
     return out + [
