@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 from torch import nn
 
-from inception_lessons import data, experiments, measure
+from inception_lessons import data, experiments, measure, plots
 from inception_lessons.experiments import EXPERIMENTS, VERDICTS, lesson_06
 
 HOLDS, PART, NOT_HERE, OPPOSITE, _ = VERDICTS
@@ -215,3 +215,28 @@ def test_each_arm_is_the_network_that_it_says(name):
     assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
     normed = any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
     assert normed == (name not in ("NIN", "V1"))
+
+
+# ------------------------------------------------------------------------------------------------------------ for charts
+
+
+def test_a_racer_has_the_runs_of_its_network():
+    runs = [
+        run([1.0, 0.5], seconds=0.1) | {"params": 7},
+        run([0.8, 0.4], seconds=0.2) | {"params": 7},
+        run([0.9], seconds=9.0, stopped="diverged") | {"params": 7},
+    ]
+    found = lesson_06.racer(runs, 99)
+    made = plots.Racer(**found)
+    assert (made.steps, made.seconds, made.macs, made.params, made.memory) == ([50, 100], 0.2, 10.0, 7, 99)
+    assert made.loss[:2] == [[1.0, 0.5], [0.8, 0.4]] and made.loss[2][0] == 0.9 and math.isnan(made.loss[2][1])
+    assert len(made.accuracy) == 3
+
+
+def test_the_stored_race_is_the_stored_runs():
+    found = lesson_06.racers()
+    assert list(found) == list(A2.arms)
+    stored = experiments.results("A2")["runs"]
+    for name, one in found.items():
+        assert one["loss"] == [r["validation"]["loss"] for r in stored if r["arm"] == name]
+        assert one["memory"] > 4 * 4 * one["params"]

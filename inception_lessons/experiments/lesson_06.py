@@ -10,8 +10,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from inception_lessons import measure, plots, train
+from inception_lessons import measure, train
 from inception_lessons.baselines import NIN, Plain
+from inception_lessons.bn_inception import BNInception
 from inception_lessons.experiments.engine import (
     VERDICTS,
     Interval,
@@ -22,8 +23,13 @@ from inception_lessons.experiments.engine import (
     judges,
     results,
 )
-from inception_lessons.experiments.road import NETWORKS
+from inception_lessons.googlenet import GoogLeNet
+from inception_lessons.inception_resnet import InceptionResNetV1, InceptionResNetV2
+from inception_lessons.inception_v3 import InceptionV3
+from inception_lessons.inception_v4 import InceptionV4
 from inception_lessons.train import Recipe
+
+RACING = (Plain, NIN, GoogLeNet, BNInception, InceptionV3, InceptionV4, InceptionResNetV1, InceptionResNetV2)
 
 BACKWARD = 3  # a training step multiplies about three times as often as a look: once forward, twice backward
 LOOK_EVERY, LOOKED_AT = 10, 300  # steps between two looks at validation images, and how many
@@ -33,7 +39,7 @@ AGREE = 0.6  # Kendall's tau: of the 45 pairs that ten networks make, 36 in the 
 
 def bake_off_network(arm: Mapping, num_classes: int) -> nn.Module:
     """An arm of A2 and a number of classes -> its network at laptop size, with fresh weights."""
-    kinds = NETWORKS | {"Plain": Plain, "NIN": NIN}
+    kinds = {network.__name__: network for network in RACING}
     changes = {"norm": arm["norm"]} if "norm" in arm else {}
     return kinds[arm["network"]].laptop(num_classes, **changes)
 
@@ -199,21 +205,28 @@ def _(arms):
     return Verdict(word, f"validation loss at equal budgets: {orders}")
 
 
-def racer(runs: Sequence[Mapping], memory: int | None = None) -> plots.Racer:
-    """Runs of one network, a seed each -> what the charts of a race take. ``memory``: bytes that a step holds."""
+def racer(runs: Sequence[Mapping], memory: int | None = None) -> dict:
+    """Runs of one network, a seed each -> its curves and costs, as ``plots.Racer(**found)`` takes them. ``memory``: the
+    bytes that a step holds.
+    """
     steps = max((run["validation"]["steps"] for run in runs), key=len)
 
     def padded(key):
         return [[*run["validation"][key], *[math.nan] * (len(steps) - len(run["validation"][key]))] for run in runs]
 
-    seconds = statistics.median(run["step_seconds"] for run in runs)
-    return plots.Racer(
-        steps, padded("loss"), padded("accuracy"), runs[0]["step_macs"], seconds, runs[0]["params"], memory
-    )
+    return {
+        "steps": steps,
+        "loss": padded("loss"),
+        "accuracy": padded("accuracy"),
+        "macs": runs[0]["step_macs"],
+        "seconds": statistics.median(run["step_seconds"] for run in runs),
+        "params": runs[0]["params"],
+        "memory": memory,
+    }
 
 
-def racers(dataset: str | None = None) -> dict[str, plots.Racer]:
-    """Name of a data set -> the stored race on it: every network of A2 with its seeds and costs. Raises what
+def racers(dataset: str | None = None) -> dict[str, dict]:
+    """Name of a data set -> the stored race on it: for every network of A2 what ``racer`` gives. Raises what
     ``results`` raises.
     """
     runs = results("A2", dataset=dataset)["runs"]
