@@ -217,7 +217,7 @@ def test_each_arm_is_the_network_that_it_says(name):
     assert normed == (name not in ("NIN", "V1"))
 
 
-# ------------------------------------------------------------------------------------------------------------ for charts
+# ----------------------------------------------------------------------------------------------------------- for charts
 
 
 def test_a_racer_has_the_runs_of_its_network():
