@@ -44,6 +44,7 @@ from inception_lessons.experiments.lesson_04 import smoothing_optimum, wrong_lab
 from inception_lessons.experiments import lesson_03, lesson_04, lesson_05  # isort: skip (the claims in their order)
 from inception_lessons.experiments.lesson_05 import dead_channels, signal_by_depth  # isort: skip
 from inception_lessons.experiments.road import log  # isort: skip
+from inception_lessons.experiments.lesson_07 import FIELD, LAYOUTS, by_network  # isort: skip
 from inception_lessons.experiments.ledger import (  # isort: skip
     claim_of,
     counted_verdict,
