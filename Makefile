@@ -40,7 +40,7 @@ notebooks:
 	@$(inside) tests/execute_notebooks.py
 
 bench:
-	@$(setup) --extras tests,parity
+	@$(setup) --extras tests,parity,export
 	@$(inside) tests/bench.py --lessons $(ARGS)
 
 lint:

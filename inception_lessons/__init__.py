@@ -11,6 +11,7 @@ Values flow one way: data -> model -> train -> look. The four stages do not impo
     experiments   one function per claim                  baselines         AlexNet, VGG-16, NIN and a plain network
     fetch         downloads, checked                      weights           checkpoints, ours and published ones
     script        training from a script                processes         several of them, one network
+    export        torch.export, ONNX, 8-bit numbers
     __main__      python -m inception_lessons ...
 
 Importing the package does no work; import the module that you need: ``from inception_lessons import data, googlenet,

@@ -12,7 +12,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         return commands[arguments[0]](arguments[1:])
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, ModuleNotFoundError) as error:
         who = f" (process {os.environ['RANK']})" if "RANK" in os.environ else ""  # one of several, under torchrun
         print(f"inception_lessons{who}: {error}", file=sys.stderr)
         return 1

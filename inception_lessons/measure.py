@@ -346,3 +346,216 @@ def _check_logits(logits: Tensor) -> None:
         raise ValueError(f"logits are (examples, classes), at least one of each, not {tuple(logits.shape)}")
     if not logits.isfinite().all():
         raise ValueError("logits must be numbers, but some are infinite or nan: has this network diverged?")
+
+
+# -------------------------------------------------------------------------------------------------------------- seconds
+
+
+def speed(
+    model: nn.Module,
+    size: int | tuple[int, int] | Tensor,
+    *,
+    batch: int = 1,
+    burn_in: int = 10,
+    batches: int = 100,
+    backward: bool = False,
+    device: str | None = None,
+    channels_last: bool = True,
+    precision: str = "float32",
+) -> Seconds:
+    """Network, or one module of it, and grid (or images (N, C, H, W)) -> Seconds for **one image**, over ``batches``
+    batches of ``batch`` images, after ``burn_in`` that are not counted.
+
+    Forward is what a server runs: evaluation mode, no gradients. With ``backward`` it is what training runs but for the
+    optimizer's step: training mode, forward, and the gradient of every weight. The device is waited for before the
+    clock is read; the deviation is that of the batches. Works on a copy: statistics and gradients stay as they are.
+    ``precision="bfloat16"`` is autocast, as in ``train.fit``. Raises ValueError for counts below 1.
+    """
+    if isinstance(size, Tensor):
+        images, batch = size, len(size)
+    else:
+        images = torch.randn(_at_least_one("batch", batch), _channels_in(model), *_pair(size))
+    _at_least_one("batches", batches)
+    if burn_in < 0:
+        raise ValueError(f"burn_in is how many batches are not counted, not {burn_in!r}")
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"precision is 'float32' or 'bfloat16', not {precision!r}")
+    work, x, device = _ready(model, images, device, channels_last, backward)
+
+    def step():
+        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
+            if not backward:
+                with torch.inference_mode():
+                    return work(x)
+            out = work(x)
+        for weight in work.parameters():
+            weight.grad = None
+        out.float().square().mean().backward()
+
+    taken = seconds(step, repeats=batches, burn_in=burn_in, device=device)
+    return Seconds(taken.mean / batch, taken.deviation / batch)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What all layers of one kind cost for one image: multiply-adds, bytes read and written, seconds."""
+
+    kind: str
+    macs: int
+    moved: int
+    seconds: float
+
+
+def spent(
+    model: nn.Module,
+    size: int | tuple[int, int],
+    *,
+    batch: int = 1,
+    burn_in: int = 2,
+    batches: int = 5,
+    device: str | None = None,
+    channels_last: bool = True,
+) -> list[Spent]:
+    """Network and grid -> what each kind of layer costs in one forward pass, the one with most seconds first.
+
+    The clock is read before and after each layer, and what lies inside another is counted once: a concatenation is its
+    copying alone. ``moved`` counts each input, output and weight (once a batch) as four bytes: the least that a layer
+    must fetch and store if nothing is still at hand. Reading the clock costs some microseconds a layer.
+    """
+    images = torch.randn(_at_least_one("batch", batch), _channels_in(model), *_pair(size))
+    work, x, device = _ready(model, images, device, channels_last, False)
+    wait = torch.cuda.synchronize if device.startswith("cuda") else (lambda: None)
+    found: dict[str, list] = {}
+    open_calls: list[list[float]] = []  # start, and seconds that went to layers inside
+
+    def before(layer, inputs):
+        wait()
+        open_calls.append([time.perf_counter(), 0.0])
+
+    def after(layer, inputs, out):
+        wait()
+        start, inside = open_calls.pop()
+        took = time.perf_counter() - start
+        if open_calls:
+            open_calls[-1][1] += took
+        row = found.setdefault(_kind(layer), [0, 0, 0.0])
+        row[2] += took - inside
+        row[0] += _macs(layer, out) * len(out)
+        if _kind(layer) != "other":
+            passed = [out, *inputs] if not isinstance(layer, nn.ModuleDict) else [out, out]  # its branches, once more
+            weights = sum(p.numel() for p in layer.parameters(recurse=False))
+            row[1] += 4 * (sum(t.numel() for t in passed) + weights)
+
+    for layer in work.modules():
+        layer.register_forward_pre_hook(before)
+        layer.register_forward_hook(after)
+    with torch.inference_mode():
+        for number in range(burn_in + _at_least_one("batches", batches)):
+            if number == burn_in:
+                found.clear()
+            work(x)
+    many = batch * batches
+    rows = [Spent(kind, macs // many, moved // many, took / many) for kind, (macs, moved, took) in found.items()]
+    return sorted(rows, key=lambda row: -row.seconds)
+
+
+def _kind(layer: nn.Module) -> str:
+    """A layer -> the kind that ``spent`` books it under. "other" is what lies between the layers: Python, and sums."""
+    if isinstance(layer, nn.Conv2d):
+        return "{} x {}".format(*sorted(layer.kernel_size))
+    if isinstance(layer, nn.ModuleDict):
+        return "side by side"
+    for kind, kinds in _KINDS.items():
+        if isinstance(layer, kinds):
+            return kind
+    return "other"
+
+
+_KINDS = {
+    "linear": nn.Linear,
+    "batch norm": nn.BatchNorm2d,
+    "ReLU": nn.ReLU,
+    "pooling": (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d),
+    "response norm": nn.LocalResponseNorm,
+}
+
+
+@dataclass(frozen=True)
+class Roofs:
+    """What the device can do at best: multiply-adds a second, and bytes a second to and from memory."""
+
+    macs: float
+    moved: float
+
+
+def roofs(device: str | None = None, *, turns: int = 10) -> Roofs:
+    """-> Roofs of this device, measured: the fastest of ``turns`` products of two large matrices and ``turns`` large
+    3 x 3 convolutions, and of ``turns`` copies of a block far larger than any cache.
+
+    No layer can be faster than both: it takes at least its multiply-adds over the one and its bytes over the other.
+    Two kinds of arithmetic, because which of the two a library does better depends on the processor.
+    Source: Williams, Waterman, Patterson, *Roofline*, Communications of the ACM 52(4), 2009.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    side, channels, grid, length = 1024, 256, 28, 2**24
+    a, b = torch.randn(2, side, side, device=device)
+    images = torch.randn(2, channels, grid, grid, device=device).to(memory_format=torch.channels_last)
+    conv = nn.Conv2d(channels, channels, 3, padding=1, device=device).to(memory_format=torch.channels_last)
+    block = torch.ones(length, device=device)
+    target = torch.empty_like(block)
+    works = {
+        "product": (lambda: a @ b, side**3),
+        "convolution": (lambda: conv(images), images.numel() * 9 * channels),
+        "copy": (lambda: target.copy_(block), 2 * 4 * length),
+    }
+    best = dict.fromkeys(works, 0.0)
+    with torch.inference_mode():
+        for _ in range(turns + 1):  # in turn: a moment in which the machine is busy costs each of them one try
+            for name, (work, amount) in works.items():
+                best[name] = max(best[name], amount / seconds(work, repeats=1, burn_in=0, device=device).mean)
+    return Roofs(max(best["product"], best["convolution"]), best["copy"])
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near one network's logits are to another's: largest difference over the largest logit, and the share of
+    images with the same decision.
+    """
+
+    difference: float
+    same: float
+
+
+def agreement(logits: Tensor, wanted: Tensor) -> Agreement:
+    """Logits (N, K) of a network that was changed or moved, and of the one it was -> Agreement.
+
+    Raises ValueError for shapes that differ, or logits that are no numbers.
+    """
+    if logits.shape != wanted.shape:
+        raise ValueError(f"logits to compare have one shape, not {tuple(logits.shape)} and {tuple(wanted.shape)}")
+    _check_logits(logits)
+    _check_logits(wanted)
+    logits, wanted = logits.detach().double(), wanted.detach().double()
+    largest = float(wanted.abs().max()) or 1.0
+    same = (logits.argmax(1) == wanted.argmax(1)).double().mean()
+    return Agreement(float((logits - wanted).abs().max()) / largest, float(same))
+
+
+def _ready(model: nn.Module, images: Tensor, device: str | None, channels_last: bool, training: bool):
+    """-> a copy of the network and the images, on the device and in one memory order, and the device's name."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    work = copy.deepcopy(model).to(device=device, memory_format=order).train(training)
+    return work, images.to(device=device, memory_format=order), device
+
+
+def _channels_in(model: nn.Module) -> int:
+    """Channels of what the network, or one module of it, reads first."""
+    norm = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)), None)
+    return norm.num_features if isinstance(norm, nn.BatchNorm2d) else _colours(model)
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} is a whole number of at least 1, not {value!r}")
+    return value

@@ -210,6 +210,13 @@ def bench_networks(quick: bool) -> str:
     return bench_networks.bench_networks(quick)
 
 
+def bench_export(quick: bool) -> str:
+    """The paper-sized networks out of Python: size on disk and seconds, beside torchvision's."""
+    import bench_export
+
+    return bench_export.bench_export(quick)
+
+
 def machine() -> str:
     """Processor, threads, versions, and how busy the machine already is."""
     busy = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
@@ -235,6 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
         lambda: bench_imports(options.quick),
         lambda: bench_sets(options.quick),
         lambda: bench_networks(options.quick),
+        lambda: bench_export(options.quick),
     ]
     if options.lessons:
         benches.append(lambda: bench_lessons(options.timeout))

@@ -1,9 +1,10 @@
 """Every network leaves Python and computes the same: as a program of torch.export, as an ONNX file in onnxruntime, and
-through torch.compile.
+through torch.compile. And what `inception_lessons.export` makes of one, down to 8 bits.
 """
 
 import functools
 import importlib
+import importlib.util
 import os
 import shutil
 import sysconfig
@@ -15,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from inception_lessons import layers
+from inception_lessons import data, layers, measure, weights
+from inception_lessons import export as leave
 from inception_lessons.baselines import NIN, VGG16, AlexNet, Plain
 from inception_lessons.bn_inception import BNInception
 from inception_lessons.googlenet import GoogLeNet
@@ -225,3 +227,105 @@ def test_compiles_to_machine_code(name, inductor):
     model = small(name)
     with torch.no_grad():
         check(torch.compile(model, fullgraph=True, backend=inductor), model, 32, batches=(3,))  # each one compiles anew
+
+
+# ------------------------------------------------------------------------------------------- inception_lessons.export
+
+
+@pytest.fixture(scope="module")
+def reader():
+    """The course's checkpoint, folded; test pictures and labels."""
+    model, _ = weights.load("googlenet")
+    split = data.digits_in_the_wild().test.take(500)
+    return layers.fold(model), data.normalize(split.images), split.labels
+
+
+def accuracy(logits, labels):
+    return float((logits.argmax(1) == labels).float().mean())
+
+
+def test_a_program_is_saved_whole_and_read_back(reader, tmp_path):
+    model, pictures, _ = reader
+    path = leave.save_program(model, tmp_path / "reader.pt2", 32)
+    assert [p.name for p in tmp_path.iterdir()] == ["reader.pt2"]
+    with torch.no_grad():
+        found = torch.export.load(path).module()(pictures)
+        assert measure.agreement(found, model(pictures)) == measure.Agreement(pytest.approx(0, abs=1e-6), 1.0)
+    assert path.stat().st_size > 4 * sum(p.numel() for p in model.parameters())
+
+
+def test_training_mode_is_refused():
+    for make in (leave.to_program, lambda model, size: leave.save_program(model, "x", size)):
+        with pytest.raises(ValueError, match="evaluation mode can be exported: call .eval"):
+            make(nn.Conv2d(3, 3, 1).train(), 8)
+
+
+def test_onnx_and_its_8_bit_form(onnxruntime, reader, tmp_path):
+    """The float32 file is the network; the int8 one is a quarter of it, decides nearly as it did, and does hold
+    8-bit numbers. Calibration changes what it is, so the pictures are used.
+    """
+    import onnx
+
+    model, pictures, labels = reader
+    path = leave.to_onnx(model, tmp_path / "reader.onnx", 32)
+    some = data.normalize(data.digits_in_the_wild().train.take(60).images)
+    small = leave.quantize(path, tmp_path / "small.onnx", some)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["reader.onnx", "small.onnx"], "a part was left behind"
+    with torch.no_grad():
+        wanted = model(pictures)
+    plain, quantized = (leave.session(file, threads=1)(pictures) for file in (path, small))
+    assert measure.agreement(plain, wanted).difference < BOUND and measure.agreement(plain, wanted).same == 1
+    found = measure.agreement(quantized, wanted)
+    assert 1e-3 < found.difference < 0.3 and found.same > 0.93
+    assert accuracy(quantized, labels) > accuracy(wanted, labels) - 0.03
+    numbers = sum(p.numel() for p in model.parameters())
+    assert 4 * numbers < path.stat().st_size < 4.6 * numbers and small.stat().st_size < 0.5 * path.stat().st_size
+    kernels = [
+        t for t in onnx.load(small).graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 4
+    ]
+    assert len(kernels) == sum(isinstance(layer, nn.Conv2d) for layer in model.modules())
+    values = [abs(onnx.numpy_helper.to_array(t).astype(int)).max() for t in kernels]
+    assert max(values) == 64, "seven bits: one is given away"
+    blind = leave.quantize(path, tmp_path / "blind.onnx", torch.zeros(1, 3, 32, 32))
+    assert accuracy(leave.session(blind)(pictures), labels) < accuracy(quantized, labels) - 0.02
+
+
+def test_what_cannot_be_written_leaves_what_was_there(onnxruntime, reader, tmp_path, monkeypatch):
+    path = tmp_path / "reader.onnx"
+    path.write_bytes(b"before")
+
+    def full(*args):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        leave.to_onnx(nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(), path, 8)
+    assert path.read_bytes() == b"before" and [p.name for p in tmp_path.iterdir()] == ["reader.onnx"]
+
+
+def test_what_is_not_there_is_said(onnxruntime, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no ONNX file nothing.onnx: export.to_onnx"):
+        leave.session(tmp_path / "nothing.onnx")
+    with pytest.raises(ValueError, match="calibration wants at least 1 image"):
+        leave.quantize(tmp_path / "a.onnx", tmp_path / "b.onnx", torch.zeros(0, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "absent, said",
+    [(("onnx", "onnxscript"), "onnx, onnxscript, which are not"), (("onnxruntime",), "onnxruntime, which is not")],
+)
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch, absent, said):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else real(name))
+    for call in (
+        lambda: leave.to_onnx(nn.Identity().eval(), "x", 8),
+        lambda: leave.quantize("x", "y", torch.zeros(1, 3, 8, 8)),
+        lambda: leave.session("x"),
+    ):
+        with pytest.raises(ModuleNotFoundError, match=said) as error:
+            call()
+        assert 'pip install -e ".[export]"' in str(error.value)
+
+
+def test_with_the_extra_nothing_is_missing(onnxruntime):
+    assert leave.missing() == ""

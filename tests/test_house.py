@@ -37,12 +37,14 @@ MAY_IMPORT = {
     "look": set(),
     "weights": {"fetch"} | _networks,
     "plots": set(),
+    "export": {"weights"},
     "widgets": {name for name in MODULES if name.startswith("widgets.")},
     "widgets.controls": {"plots"},
     "widgets.lesson": {"widgets.controls", "look", "measure", "plots", "layers", "batch_norm"},  # each lesson's widgets
     "experiments": {name for name in MODULES if name.startswith("experiments.")},
     "experiments.engine": {"data", "train", "weights"},
-    "experiments.lesson": {"experiments.engine", "layers", "batch_norm"} | _networks | _stages,  # each lesson's claims
+    # each lesson's claims; A3 loads the shipped checkpoint and lets networks leave Python
+    "experiments.lesson": {"experiments.engine", "layers", "batch_norm", "weights", "export"} | _networks | _stages,
     "experiments.counted": {"experiments.engine", "experiments.lesson_03", "layers", "batch_norm", "look", "measure"}
     | _networks,
     "experiments.road": {"experiments.engine", "measure", "train"} | _networks,
@@ -54,12 +56,12 @@ MAY_IMPORT = {
 # Slow to load, or a choice that belongs to the learner's session: wanted inside functions only.
 LATE = (
     "matplotlib", "matplotlib.pyplot", "torchvision", "timm", "pandas", "mlxtend", "skimage", "scipy", "PIL",
-    "IPython.display", "ipywidgets", "torchinfo",
+    "IPython.display", "ipywidgets", "torchinfo", "onnx", "onnxruntime", "onnxscript",
 )  # fmt: skip
 PRINTS = {  # where a print is meant: module, function (None: anywhere in it)
     ("__main__", None),
     ("experiments.engine", "main"),
-    ("experiments.engine", "run"),
+    ("experiments.engine", "_trained"),
     ("fetch", "download"),
     ("script", "main"),
     ("script", "Log"),

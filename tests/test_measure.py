@@ -495,3 +495,166 @@ def test_memory_is_what_a_real_step_keeps(make):
 def test_memory_wants_a_batch():
     with pytest.raises(ValueError, match="at least 1, not 0"):
         measure.memory(nn.Conv2d(3, 4, 1), 8, batch=0)
+
+
+# ----------------------------------------------------------------------------------------------- speed, spent and roofs
+
+
+class Watched(nn.Module):
+    """A network that notes how it is run. Copies share the notes."""
+
+    notes: list = []
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 3, 3), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        kind = "inference" if torch.is_inference_mode_enabled() else "gradients"
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        weights_last = self.conv.weight.is_contiguous(memory_format=torch.channels_last)
+        grad = None if self.conv.weight.grad is None else float(self.conv.weight.grad.norm())
+        out = self.norm(self.conv(x))
+        self.notes.append((tuple(x.shape), self.training, kind, last and weights_last, out.dtype, grad))
+        return out.mean((2, 3))
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    monkeypatch.setattr(Watched, "notes", [])
+    return Watched()
+
+
+def test_speed_runs_forward_as_a_server_does(watched):
+    before = state_of(watched)
+    found = measure.speed(watched, (6, 5), batch=3, burn_in=2, batches=4)
+    assert watched.notes == [((3, 4, 6, 5), False, "inference", True, torch.float32, None)] * 6
+    assert found.mean > 0 and found.deviation >= 0
+    assert_same_state(before, state_of(watched))
+    assert watched.training and watched.conv.weight.grad is None
+
+
+def test_speed_runs_backward_as_training_does(watched):
+    before = state_of(watched)
+    measure.speed(watched, 5, batch=2, burn_in=1, batches=2, backward=True, channels_last=False)
+    first, *later = watched.notes
+    assert first == ((2, 4, 5, 5), True, "gradients", False, torch.float32, None)
+    assert [note[:5] for note in later] == [first[:5]] * 2
+    assert later[0][5] > 0 and later[1][5] == pytest.approx(later[0][5]), "no gradient came back, or they pile up"
+    assert_same_state(before, state_of(watched))
+    assert watched.conv.weight.grad is None, "the gradients are the copy's"
+
+
+def test_speed_in_bfloat16_and_on_pictures_of_yours(watched):
+    images = torch.randn(5, 4, 7, 7)
+    measure.speed(watched, images, burn_in=0, batches=1, precision="bfloat16")
+    ((shape, _, _, _, dtype, _),) = watched.notes
+    assert shape == (5, 4, 7, 7) and dtype == torch.bfloat16
+
+
+def test_speed_is_for_one_image(monkeypatch, watched):
+    asked = {}
+    monkeypatch.setattr(measure, "seconds", lambda step, **how: (asked.update(how), measure.Seconds(8.0, 2.0))[1])
+    assert measure.speed(watched, 5, batch=4) == measure.Seconds(2.0, 0.5)
+    assert asked == {"repeats": 100, "burn_in": 10, "device": "cuda" if torch.cuda.is_available() else "cpu"}
+    assert measure.speed(watched, torch.zeros(2, 4, 5, 5)) == measure.Seconds(4.0, 1.0)
+
+
+def test_speed_tells_a_slow_network_from_a_quick_one():
+    class Slow(nn.Identity):
+        def forward(self, x):
+            time.sleep(0.01)
+            return x
+
+    quick, slow = (measure.speed(net, 4, batch=2, burn_in=1, batches=3) for net in (nn.Identity(), Slow()))
+    assert slow.mean >= 0.005 > quick.mean
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"batch": 0}, "batch is a whole number of at least 1, not 0"),
+        ({"batches": 0}, "batches is a whole number of at least 1, not 0"),
+        ({"burn_in": -1}, "burn_in is how many batches are not counted, not -1"),
+        ({"precision": "float16"}, "precision is 'float32' or 'bfloat16', not 'float16'"),
+    ],
+)
+def test_speed_refuses(changes, said):
+    with pytest.raises(ValueError, match=said):
+        measure.speed(nn.Conv2d(3, 3, 1), 4, **changes)
+    if "batches" in changes:
+        with pytest.raises(ValueError, match=said):
+            measure.spent(nn.Conv2d(3, 3, 1), 4, **changes)
+
+
+@pytest.mark.parametrize("name", ["V1", "V1 lrn, heads", "IR"])
+def test_spent_adds_up_to_the_count_and_to_the_clock(name):
+    model = InceptionResNetV1.laptop() if name == "IR" else NETWORKS[name]()
+    rows = measure.spent(model, 32, batch=2, burn_in=1, batches=2)
+    kinds = {row.kind: row for row in rows}
+    assert sum(row.macs for row in rows) == measure.count(model, 32).macs
+    assert [row.seconds for row in rows] == sorted((row.seconds for row in rows), reverse=True)
+    assert all(row.seconds >= 0 and (row.macs == 0) == (" x " not in row.kind and row.kind != "linear") for row in rows)
+    assert ("response norm" in kinds) == (name == "V1 lrn, heads") == ("batch norm" not in kinds)
+    assert {"1 x 1", "3 x 3", "side by side", "ReLU", "linear", "pooling"} <= set(kinds)
+    assert not any(layer._forward_hooks for layer in model.modules()), "the hooks are the copy's"
+
+
+def test_spent_books_each_second_once(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    class Nap(nn.Module):
+        def __init__(self, nap, inner=None):
+            super().__init__()
+            self.nap, self.inner = nap, inner
+
+        def forward(self, x):
+            now[0] += self.nap
+            return self.inner(x) if self.inner else x
+
+    class SlowPool(nn.MaxPool2d):
+        def forward(self, x):
+            now[0] += 8.0
+            return super().forward(x)
+
+    model = Nap(1.0, nn.Sequential(Nap(2.0), SlowPool(2), Nap(4.0)))
+    found = {row.kind: row.seconds for row in measure.spent(model, 4, batches=3, burn_in=2)}
+    assert found == {"pooling": 8.0, "other": 7.0}, "what lies inside was booked twice"
+
+
+def test_spent_counts_what_is_moved():
+    batch, c_in, c_out, side = 3, 8, 16, 5
+    (row,) = measure.spent(nn.Conv2d(c_in, c_out, 1), side, batch=batch, batches=2)
+    image = 4 * side * side * (c_in + c_out)
+    assert row.kind == "1 x 1" and row.macs == c_in * c_out * side * side
+    assert row.moved == image + 4 * (c_in * c_out + c_out) // batch
+    fork = layers.Concat(a=nn.ReLU(), b=nn.ReLU())
+    found = {row.kind: row for row in measure.spent(nn.Sequential(nn.Conv2d(3, 6, 1), fork), 4, batches=1)}
+    numbers = 16 * 6
+    assert found["ReLU"].moved == 4 * 4 * numbers, "two of them, each reads and writes"
+    assert found["side by side"].moved == 4 * 2 * 2 * numbers, "reads both branches, writes both"
+    assert found["other"].moved == 0
+
+
+def test_spent_knows_kernels_by_their_sides():
+    model = nn.Sequential(nn.Conv2d(3, 4, (1, 7)), nn.Conv2d(4, 4, (7, 1)), nn.Conv2d(4, 4, 2), nn.BatchNorm2d(4))
+    assert {row.kind for row in measure.spent(model, 16, batches=1)} == {"1 x 7", "2 x 2", "batch norm", "other"}
+
+
+def test_roofs_of_this_machine():
+    found = measure.roofs(turns=2)
+    assert 1e8 < found.macs < 1e15 and 1e8 < found.moved < 1e14
+
+
+def test_agreement():
+    wanted = torch.tensor([[1.0, -4.0], [2.0, 0.0], [0.0, 1.0], [3.0, 1.0]])
+    assert measure.agreement(wanted, wanted) == measure.Agreement(0.0, 1.0)
+    changed = wanted.clone()
+    changed[0, 1] += 0.5
+    changed[2] = torch.tensor([0.9, 0.8])
+    assert measure.agreement(changed, wanted) == measure.Agreement(pytest.approx(0.9 / 4), 0.75)
+    with pytest.raises(ValueError, match=r"one shape, not \(4, 2\) and \(4, 3\)"):
+        measure.agreement(wanted, torch.zeros(4, 3))
+    with pytest.raises(ValueError, match="must be numbers"):
+        measure.agreement(wanted / 0, wanted)

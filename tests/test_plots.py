@@ -80,6 +80,13 @@ CHARTS = {
     "linked": lambda k: plots.linked(racers(4, change=k)),
     "linked, one": lambda k: plots.linked(racers(10, change=k), highlight="net 0"),
     "ranks": lambda k: plots.ranks(racers(4, change=2 * k)),
+
+
+    "costs": lambda k: plots.costs(
+        {"a": (1, 5), "b": (2, 9 + k), "c": (40, 90)}, xlabel="x", ylabel="y", rates="{:g} a second", **WORDS
+    ),
+    "shares": lambda k: plots.shares({"a": {"1 x 1": 1, "pooling": 1 + k}, "b": {"3 x 3": 1}}, xlabel="share", **WORDS),
+    "roofline": lambda k: plots.roofline({"1 x 1": (9.0, 4e10 * (1 + k))}, 2e11, 2e10, **WORDS),
 }
 #: What makes no chart, or is how a chart is made.
 OTHERS = {
@@ -811,3 +818,75 @@ def test_a_pair_that_ties_in_one_seed_is_not_agreed_on():
     ends = {"a": (1, 1), "b": (2, 1), "c": (0.5, 1), "d": (1, 1), "last": (9, 9)}  # by seed
     field = {name: racer(*((3, 2, value) for value in values)) for name, values in ends.items()}
     assert "all 2 seeds agree on 4 of 10 pairs" in plots.ranks(field).alt, "only that one is the last"
+
+
+# -------------------------------------------------------------------------------------------------- costs, shares, roof
+
+MANY = {"V1": (1.58, 30), "V1 with batch norm": (1.58, 25), "V2": (1.95, 33), "V3": (5.7, 62), "V4": (12.3, 130)}
+MANY |= {"AlexNet": (0.72, 5), "NIN": (1.1, 12), "VGG-16": (15.5, 100), "Inception-ResNet-v1": (6.2, 70)}
+
+
+def test_costs_draws_each_point_where_it_is_and_names_it():
+    chart = plots.costs(MANY, xlabel="G", ylabel="ms", pair=("V1", "VGG-16"), **WORDS)
+    (ax,) = chart.figure.axes
+    drawn = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.get_lines()]
+    assert drawn == list(MANY.values())
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    named = {text.get_text(): text for text in ax.texts}
+    assert {name: text.xy for name, text in named.items()} == MANY
+    assert [name for name, text in named.items() if text.get_weight() == "bold"] == ["V1", "VGG-16"]
+
+
+@pytest.mark.parametrize("rates", ["", "{:g} G a second"])
+def test_costs_names_do_not_lie_on_each_other_or_outside(rates):
+    chart = plots.costs(MANY, xlabel="G", ylabel="ms", rates=rates, scale=1e3, **WORDS)
+    (ax,) = chart.figure.axes
+    boxes = {text.get_text(): text.get_window_extent() for text in ax.texts}
+    for a in boxes:
+        assert not [b for b in boxes if b != a and boxes[a].overlaps(boxes[b])], a
+    area = ax.get_window_extent()
+    assert all(area.x0 <= box.x0 and box.x1 <= area.x1 + 1 for box in boxes.values())
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_costs_lines_of_equal_rate_say_their_rate(scale):
+    chart = plots.costs({"a": (1, 10), "b": (10, 10)}, xlabel="x", ylabel="y", rates="{:g}/s", scale=scale, **WORDS)
+    (ax,) = chart.figure.axes
+    rates = [scale * line.get_xdata()[0] / line.get_ydata()[0] for line in ax.get_lines() if len(line.get_xdata()) == 2]
+    said = [float(text.get_text().removesuffix("/s")) for text in ax.texts if text.get_text().endswith("/s")]
+    assert said == pytest.approx(rates) and len(said) >= 2
+    assert all(low < rate < high for rate in rates for low, high in [(0.03 * scale, 3 * scale)])
+
+
+@pytest.mark.parametrize("points", [{}, {"a": (1, 0)}, {"a": (-1, 2)}, {"a": (math.nan, 2)}])
+def test_costs_wants_numbers_above_0(points):
+    with pytest.raises(ValueError, match="no points|numbers above 0, but a has"):
+        plots.costs(points, xlabel="x", ylabel="y", **WORDS)
+
+
+def test_a_single_point_has_room():
+    (ax,) = plots.costs({"a": (3, 7)}, xlabel="x", ylabel="y", **WORDS).figure.axes
+    low, high = ax.get_xlim()
+    assert low < 3 < high and high / low >= 2.9
+
+
+def test_shares_are_of_the_whole_row():
+    rows = {"a": {"1 x 1": 2.0, "7 x 7": 1.0, "sums": 1.0, "2 x 2": 4.0}, "b": {"3 x 3": 5.0}}
+    (ax,) = plots.shares(rows, xlabel="share", **WORDS).figure.axes
+    wide = {c.get_label(): [bar.get_width() for bar in c] for c in ax.containers}
+    left = {c.get_label(): [bar.get_x() for bar in c] for c in ax.containers}
+    assert wide == {"1 x 1": [0.25, 0], "3 x 3": [0, 1], "other kernels": [0.625, 0], "other": [0.125, 0]}
+    assert left["other kernels"][0] == 0.25 and left["other"][0] == 0.875
+    with pytest.raises(ValueError, match="c has nothing to share out"):
+        plots.shares({"c": {"1 x 1": 0.0}}, xlabel="share", **WORDS)
+
+
+def test_the_roof_has_its_ridge_where_both_limits_meet():
+    chart = plots.roofline({"1 x 1": (10.0, 4e10), "linear": (0.3, 3e9)}, 2e11, 2e10, **WORDS)
+    (ax,) = chart.figure.axes
+    slope, flat, *points = ax.get_lines()
+    assert slope.get_xdata()[1] == flat.get_xdata()[0] == 10 and set(flat.get_ydata()) == {200}
+    assert slope.get_ydata()[0] == pytest.approx(20 * slope.get_xdata()[0])
+    assert [(p.get_xdata()[0], p.get_ydata()[0]) for p in points] == [(10.0, 40.0), (0.3, 3.0)]
+    with pytest.raises(ValueError, match="numbers above 0, but pooling"):
+        plots.roofline({"pooling": (0.0, 0.0)}, 2e11, 2e10, **WORDS)

@@ -54,6 +54,7 @@ from inception_lessons.experiments.lesson_06 import (  # isort: skip
     racers,
     spent,
 )
+from inception_lessons.experiments.lesson_07 import FIELD, LAYOUTS, by_network  # isort: skip
 from inception_lessons.experiments.ledger import (  # isort: skip
     claim_of,
     counted_verdict,

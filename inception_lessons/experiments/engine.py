@@ -31,9 +31,10 @@ EVERY = 10  # steps between two stored points of a loss curve
 
 EXPERIMENTS: dict[str, "Experiment"] = {}
 
-#: Where an experiment's pictures may come from: the default set, MNIST's plain digits, and CIFAR-10 from a path of
-#: yours. What settings call them stands behind.
-DATASETS = {"digits": "digits_in_the_wild", "mnist": "mnist_digits", "cifar10": "cifar10"}
+#: Where an experiment's pictures may come from: the default set, MNIST's plain digits, CIFAR-10 from a path of yours,
+#: and noise, for what depends on the size of pictures alone. What settings call them stands behind.
+DATASETS = {"digits": "digits_in_the_wild", "mnist": "mnist_digits", "cifar10": "cifar10", "noise": "noise"}
+NOISE = 32  # pictures, 299 x 299
 CIFAR10_PATH = "INCEPTION_LESSONS_CIFAR10"  # the variable that data.cifar10 reads; worker processes inherit it
 
 
@@ -65,6 +66,9 @@ class Experiment:
     The sweep chooses the rate with the highest validation accuracy, or with the lowest ``lowest``, a measurement: a
     claim about steps compares each arm at the rate that saves it most steps. ``shares`` names the claim whose runs
     this one is judged on, if it has none of its own.
+
+    ``timed`` makes it a claim about seconds, and says how many are taken (plain values: batch, batches). Nothing is
+    trained, so there is no recipe and no sweep; what stands where others have seeds are rounds, each with all arms.
     """
 
     id: str
@@ -72,24 +76,32 @@ class Experiment:
     threshold: str
     arms: Mapping[str, Mapping]
     rates: Sequence[float]
-    recipe: Recipe
+    recipe: Recipe | None
     measure: Callable
     datasets: tuple[str, ...] = ("digits",)
     recipes: Mapping[str, Mapping] = field(default_factory=dict)
     lowest: str | None = None
     shares: str | None = None
     judge: Callable[[dict], Verdict] | None = None
+    timed: Mapping[str, object] | None = None
 
-    def recipe_on(self, dataset: str) -> Recipe:
-        """The recipe for one of ``datasets``. Raises ValueError for another."""
+    def recipe_on(self, dataset: str) -> Recipe | None:
+        """The recipe for one of ``datasets``, None if nothing is trained. Raises ValueError for another data set."""
         if dataset not in self.datasets:
             raise ValueError(f"{self.id} runs on {', '.join(self.datasets)}, not on {dataset!r}")
-        return replace(self.recipe, **self.recipes.get(dataset, {}))
+        return self.recipe and replace(self.recipe, **self.recipes.get(dataset, {}))
 
     def settings(self, dataset: str | None = None) -> dict:
         """What runs are made from, as plain values: arms, sweep, recipe, threshold, data. Not the measuring code."""
         dataset = dataset or self.datasets[0]
         version = f", version {data.DATA_VERSION}" if dataset == "digits" else ""
+        if self.timed:
+            return {
+                "arms": {name: dict(arm) for name, arm in self.arms.items()},
+                "timed": dict(self.timed),
+                "threshold": self.threshold,
+                "data": DATASETS[dataset] + version,
+            }
         recipe = asdict(self.recipe_on(dataset))  # None is "not used": a recipe that learns a new trick stays the same
         return {
             "arms": {name: dict(arm) for name, arm in self.arms.items()},
@@ -130,16 +142,19 @@ def experiment(
     recipes: Mapping[str, Mapping] | None = None,
     lowest: str | None = None,
     shares: str | None = None,
+    timed: Mapping[str, object] | None = None,
 ):
     """Decorate ``measure(arm, recipe, seed, images, final, watch) -> dict`` into an Experiment; ``@judges`` then
     gives it its verdict rule.
+
+    With ``timed``, a claim about seconds, it is ``measure(arm, timed, round, images) -> dict``.
 
     With ``shares``, the claim whose runs it is judged on, there is nothing to measure and no more to say than claim
     and threshold: what is decorated then is the rule, ``judge(arms) -> Verdict``. Raises ValueError for an arm whose
     rate cannot be known, or a data set that there is not.
     """
     if shares:
-        if arms or recipe or rates or recipes or lowest:
+        if arms or recipe or rates or recipes or lowest or timed:
             raise ValueError(
                 f"{id} is judged on the runs of {shares}: it cannot have arms, rates or a recipe of its own"
             )
@@ -150,7 +165,9 @@ def experiment(
             return EXPERIMENTS[id]
 
         return register_rule
-    if not arms or recipe is None:
+    if timed and (recipe or rates or recipes or lowest):
+        raise ValueError(f"{id} is timed and trains nothing: it cannot have a recipe or rates")
+    if not arms or (recipe is None and not timed):
         raise ValueError(f"{id} wants arms and a recipe, or shares, the claim whose runs it is judged on")
     if not datasets or set(datasets) - set(DATASETS) or set(recipes or {}) - set(datasets):
         raise ValueError(f"{id}: data sets are some of {', '.join(DATASETS)}; recipes are for those that it runs on")
@@ -160,8 +177,9 @@ def experiment(
             raise ValueError(f"{id}: the rate of {name!r} is its own, or that of an arm that stands above it")
 
     def register(function: Callable) -> Experiment:
-        of = Experiment(id, claim, threshold, arms, tuple(rates) or (recipe.lr,), recipe, function)
-        EXPERIMENTS[id] = replace(of, datasets=tuple(datasets), recipes=recipes or {}, lowest=lowest)
+        swept = () if timed else tuple(rates) or (recipe.lr,)
+        of = Experiment(id, claim, threshold, arms, swept, recipe, function)
+        EXPERIMENTS[id] = replace(of, datasets=tuple(datasets), recipes=recipes or {}, lowest=lowest, timed=timed)
         return EXPERIMENTS[id]
 
     return register
@@ -299,7 +317,19 @@ def images_of(dataset: str):
 
 @functools.cache
 def _images(dataset: str, path: str | None):
-    return {"digits": data.digits_in_the_wild, "mnist": data.mnist_digits, "cifar10": data.cifar10}[dataset]()
+    sets = {"digits": data.digits_in_the_wild, "mnist": data.mnist_digits, "cifar10": data.cifar10, "noise": _noise}
+    return sets[dataset]()
+
+
+def _noise() -> data.ImageSet:
+    """Random pictures of the largest size that the course's networks take: the clock does not see what is on them."""
+    import numpy as np
+
+    def split(count: int) -> data.Split:
+        pixels = np.random.default_rng(count).integers(0, 256, (count, 299, 299, 3), dtype=np.uint8)
+        return data.Split(torch.from_numpy(pixels), torch.zeros(count, dtype=torch.int64))
+
+    return data.ImageSet("noise", split(NOISE), split(1), split(1), ("noise",), "made here: random numbers")
 
 
 def run_one(
@@ -320,6 +350,8 @@ def run_one(
     if arm not in of.arms:
         raise ValueError(f"{id} has no arm {arm!r}; it has {', '.join(of.arms)}")
     dataset = dataset or of.datasets[0]
+    if of.timed:
+        return of.measure(of.arms[arm], of.timed, seed, images_of(dataset))
     if rate is None:
         rate = results(id, dataset=dataset)["rates"][arm]
     recipe = of.recipe_on(dataset)
@@ -345,7 +377,7 @@ def run(
     note: str = "",
 ) -> Path:
     """Run a claim's sweep and final seeds over processes of one thread each and write its results file; returns its
-    path.
+    path. A timed claim runs in this process, alone, ``seeds`` rounds.
 
     Finished runs are kept in the cache folder and not repeated, so a run that was killed goes on where it was; kept
     runs of other code, settings or torch are not used. ``note`` is stored with the data's name ("JPEG re-encoded").
@@ -355,19 +387,13 @@ def run(
     settings = of.settings(dataset)
     if seeds < 5:
         raise ValueError(f"a verdict wants at least 5 seeds, not {seeds}")
-    workers = workers or os.cpu_count() or 1
     images = images_of(dataset)  # built once, here: the workers then read the cache
-    kept = _kept_in(of, dataset, data.fingerprint(images))
-    with _pool(workers) as pool:
-        swept = [arm for arm in of.arms if len(of.rates) > 1 and not {"rate", "rate_of"} & set(of.arms[arm])]
-        tasks = [(id, dataset, arm, rate, seed, False) for arm in swept for rate in of.rates for seed in SWEEP_SEEDS]
-        sweep = _all(pool, tasks, kept, f"{id}: sweep", progress)
-        best = _best(of, sweep)
-        for arm in swept:
-            if best[arm] in (of.rates[0], of.rates[-1]):
-                print(f"{id}: {arm} is best at {best[arm]:g}, the edge of the sweep {list(of.rates)}: widen it")
-        tasks = [(id, dataset, arm, best[arm], seed, True) for arm in of.arms for seed in range(seeds)]
-        runs = _all(pool, tasks, kept, f"{id}: seeds", progress)
+    if of.timed:
+        runs = _timed(of, seeds, images, progress)
+        workers, best, sweep = 1, {}, []
+    else:
+        workers = workers or os.cpu_count() or 1
+        runs, best, sweep = _trained(of, seeds, images, dataset, workers, progress)
     verdict = of.verdict(runs)
     others = {}
     for other in EXPERIMENTS.values():
@@ -392,15 +418,50 @@ def run(
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "hardware": hardware(),
         "workers": workers,
-        "seconds": round(sum(r["seconds"] for r in sweep + runs)),  # of training, in all runs; each has one thread
+        "seconds": round(sum(r["seconds"] for r in sweep + runs)),  # in all runs; one that trains has one thread
         "every": EVERY,
         "rates": best,
         "sweep": [{key: r[key] for key in said} for r in sweep],
         "runs": runs,
     } | ({"shared": others} if others else {})
+    if of.timed:
+        report["threads"] = torch.get_num_threads()
     path = Path(out) if out else _stored(id, dataset)
     weights.write(path, (json.dumps(report, indent=1) + "\n").encode())
     return path
+
+
+def _trained(of: Experiment, seeds: int, images, dataset: str, workers: int, progress: bool) -> tuple[list, dict, list]:
+    """-> final runs, each arm's rate, and the runs of the sweep that chose it."""
+    kept = _kept_in(of, dataset, data.fingerprint(images))
+    with _pool(workers) as pool:
+        swept = [arm for arm in of.arms if len(of.rates) > 1 and not {"rate", "rate_of"} & set(of.arms[arm])]
+        tasks = [(of.id, dataset, arm, rate, seed, False) for arm in swept for rate in of.rates for seed in SWEEP_SEEDS]
+        sweep = _all(pool, tasks, kept, f"{of.id}: sweep", progress)
+        best = _best(of, sweep)
+        for arm in swept:
+            if best[arm] in (of.rates[0], of.rates[-1]):
+                print(f"{of.id}: {arm} is best at {best[arm]:g}, the edge of the sweep {list(of.rates)}: widen it")
+        tasks = [(of.id, dataset, arm, best[arm], seed, True) for arm in of.arms for seed in range(seeds)]
+        runs = _all(pool, tasks, kept, f"{of.id}: seeds", progress)
+    return runs, best, sweep
+
+
+def _timed(of: Experiment, rounds: int, images, progress: bool) -> list[dict]:
+    """Every arm once, then every arm again: what is compared runs next to each other, here, with torch's own threads.
+
+    Forth in one round and back in the next, so that a machine that grows slower wrongs nobody. Nothing is kept for a
+    run that is stopped: seconds of two different hours are not comparable.
+    """
+    from tqdm.auto import tqdm
+
+    runs = []
+    with tqdm(total=rounds * len(of.arms), desc=f"{of.id}: rounds", disable=not progress, unit="run") as bar:
+        for number in range(rounds):
+            for name in list(of.arms) if number % 2 == 0 else reversed(of.arms):
+                runs.append({"arm": name, "seed": number} | of.measure(of.arms[name], of.timed, number, images))
+                bar.update()
+    return runs
 
 
 def _with_runs(id: str) -> Experiment:
@@ -545,7 +606,7 @@ def _kept_in(of: Experiment, dataset: str, fingerprint: str) -> Callable[[tuple]
 
 def _code(package: Path, module: str) -> str:
     """Hash of the source that a kept run of this module's experiments is made by: it is only as good as its code."""
-    looks = ("plots", "widgets", "weights", "fetch", "checks", "script", "processes", "__init__", "__main__")
+    looks = ("plots", "widgets", "weights", "fetch", "checks", "script", "processes", "export", "__init__", "__main__")
     files = [path for path in sorted(package.glob("*.py")) if path.stem not in looks]
     lesson = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
     files += [package / "experiments" / "engine.py", lesson if lesson.is_file() else Path(sys.modules[module].__file__)]
@@ -565,7 +626,7 @@ def main(arguments: Sequence[str]) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m inception_lessons experiments", description=main.__doc__)
     parser.add_argument("ids", nargs="+", metavar="ID", help=f"claims: {', '.join(EXPERIMENTS)}")
-    parser.add_argument("--seeds", type=int, default=5, help="final seeds of each arm (at least 5)")
+    parser.add_argument("--seeds", type=int, default=5, help="final seeds of each arm, or rounds (at least 5)")
     parser.add_argument("--workers", type=int, help="processes of one thread each (default: one a core)")
     parser.add_argument("--out", type=Path, help="folder for the results files (default: data/results)")
     parser.add_argument("--cifar10", metavar="PATH", help="run on CIFAR-10, from this file or folder, instead")

@@ -47,12 +47,10 @@ PAPER = {
 }
 #: Claims whose lesson is still to come.
 TO_COME = {
-    "F6": "V3's forward pass is faster than VGG's although its input is 78 % larger in area",
     "A2": "on the same data the networks' losses fall at different speeds, to different accuracies",
-    "A3": "the network is small enough for an ordinary server or a phone",
 }
 #: Data sets as prose names them, for results files that do not say it themselves.
-NAMES = {"digits": "digits in the wild", "mnist": "MNIST digits", "cifar10": "CIFAR-10"}
+NAMES = {"digits": "digits in the wild", "mnist": "MNIST digits", "cifar10": "CIFAR-10", "noise": "noise"}
 
 
 class Entry(NamedTuple):
@@ -114,7 +112,8 @@ def entries(notebooks: Path | None = None) -> list[Entry]:
             for dataset in datasets:
                 made, found = results(id, dataset=dataset), verdict(id, dataset=dataset)
                 seeds = len({run["seed"] for run in made["runs"]})
-                cost = f"{made['hardware']}, {seeds} seeds, {made['seconds']} s of training in all runs"
+                what = ("rounds", "timing in all") if find(id).timed else ("seeds", "training in all runs")
+                cost = f"{made['hardware']}, {seeds} {what[0]}, {made['seconds']} s of {what[1]}"
                 rows.append(
                     Entry(id, claim, paper, made.get("data", NAMES[dataset]), found.sentence, found.word, cost, link)
                 )
