@@ -550,3 +550,129 @@ def _bare(ax, hide: bool = False) -> None:
     ax.set_visible(not hide)
     for spine in ax.spines.values():
         spine.set_visible(False)
+
+
+@styled
+def occlusion(
+    images: Tensor,
+    losses: Mapping[str, Tensor],
+    titles: Sequence[str] = (),
+    *,
+    patch: int,
+    stride: int,
+    scale: str,
+    title: str,
+    alt: str,
+) -> Chart:
+    """Images (N, 3, H, W) in [0, 1] and rows of maps {label: (N, rows, columns)}, each what covering a patch costs ->
+    the pictures, and below them one row a label: a map over the faint picture.
+
+    All maps share one colour scale, ``scale`` says of what: a map with a scale of its own would look busy even where
+    nothing happens. Each number is a square of ``stride`` pixels in the middle of its patch.
+    """
+    for label, maps in losses.items():
+        if len(maps) != len(images):
+            raise ValueError(f"wanted one map for each of {len(images)} pictures, but {label!r} has {len(maps)}")
+    count, most = len(images), max(float(maps.abs().max()) for maps in losses.values()) or 1.0
+    figure, axes = canvas(
+        1 + len(losses), count, size=(0.9 + 1.15 * count, 1.28 * (1 + len(losses)) + 0.5), squeeze=False
+    )
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+    height, width = images.shape[2:]
+    for row, (label, maps) in enumerate([("picture", None), *losses.items()]):
+        for n, ax in enumerate(axes[row]):
+            _bare(ax)
+            picture = images[n].permute(1, 2, 0).clamp(0, 1)
+            ax.imshow(
+                (picture if maps is None else 0.75 + 0.25 * picture.mean(2, keepdim=True).expand(-1, -1, 3)).numpy()
+            )
+            if row == 0 and n < len(titles):
+                ax.set_title(titles[n], size=9, weight="normal", loc="center", pad=3)
+            if n == 0:
+                ax.set_ylabel(label, size=9)
+            if maps is not None:
+                down, across = maps[n].shape
+                left, top = ((side - (k - 1) * stride) / 2 - 0.5 for side, k in ((width, across), (height, down)))
+                edges = (
+                    left - stride / 2,
+                    left + (across - 0.5) * stride,
+                    top + (down - 0.5) * stride,
+                    top - stride / 2,
+                )
+                drawn = ax.imshow(
+                    maps[n].numpy(),
+                    cmap="PuOr_r",
+                    vmin=-most,
+                    vmax=most,
+                    extent=edges,
+                    alpha=0.75,
+                    interpolation="nearest",
+                )
+                ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    figure.colorbar(drawn, ax=axes[1:, :], label=scale, shrink=0.9)
+    return Chart(figure, title, alt)
+
+
+@styled
+def gallery(
+    groups: Mapping[str, Tensor],
+    rows: Sequence[str],
+    under: Mapping[str, Sequence[str]] | None = None,
+    *,
+    title: str,
+    alt: str,
+) -> Chart:
+    """{heading: pictures (R, n, 3, H, W) in [0, 1]} and R names -> one row a name, the groups side by side under their
+    headings; ``under`` puts one line below each row's pictures of a group.
+    """
+    for heading, pictures in groups.items():
+        if pictures.ndim != 5 or len(pictures) != len(rows):
+            raise ValueError(f"wanted pictures ({len(rows)}, n, 3, H, W), but {heading!r} has {tuple(pictures.shape)}")
+    counts = [pictures.shape[1] for pictures in groups.values()]
+    total, each = sum(counts), min(1.25, 8.6 / sum(counts))
+    figure, _ = canvas(
+        size=(1.1 + each * total, (each + 0.22 * bool(under)) * len(rows) + 0.85), subplot_kw={"visible": False}
+    )
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+    outer = figure.add_gridspec(1, len(groups), width_ratios=counts, wspace=0.06)
+    for g, (heading, pictures) in enumerate(groups.items()):
+        inner = outer[g].subgridspec(len(rows), counts[g], wspace=0.04, hspace=0.04)
+        for r, name in enumerate(rows):
+            for n in range(counts[g]):
+                ax = figure.add_subplot(inner[r, n])
+                _bare(ax)
+                ax.imshow(pictures[r, n].permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
+                if g == n == 0:
+                    ax.set_ylabel(name, size=9, rotation=0, ha="right", va="center")
+                if n == (counts[g] - 1) // 2:
+                    if r == 0:
+                        ax.set_title(heading, size=9.5, weight="normal", loc="center", pad=5)
+                    if under and under.get(heading):
+                        ax.set_xlabel(under[heading][r], size=8.5, labelpad=2)
+    return Chart(figure, title, alt)
+
+
+@styled
+def filters(groups: Mapping[str, Tensor], *, columns: int = 8, title: str, alt: str) -> Chart:
+    """{label: kernels (count, 3, h, w)} -> the kernels of each group as small pictures, groups side by side.
+
+    A weight of 0 is mid-grey, and each kernel has a scale of its own: this shows what a filter looks for, not how
+    loudly it answers.
+    """
+    for label, kernels in groups.items():
+        if kernels.ndim != 4 or kernels.shape[1] != 3 or len(kernels) == 0:
+            raise ValueError(f"wanted kernels (count, 3, h, w) of colours, but {label!r} has {tuple(kernels.shape)}")
+    deepest = max(math.ceil(len(kernels) / columns) for kernels in groups.values())
+    figure, _ = canvas(size=(8.0, 8.0 / (len(groups) * columns) * deepest * 0.97 + 0.8), subplot_kw={"visible": False})
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+    outer = figure.add_gridspec(1, len(groups), wspace=0.06)
+    for g, (label, kernels) in enumerate(groups.items()):
+        inner = outer[g].subgridspec(deepest, columns, wspace=0.1, hspace=0.1)
+        for n, kernel in enumerate(kernels.float()):
+            ax = figure.add_subplot(inner[n // columns, n % columns])
+            _bare(ax)
+            picture = 0.5 + 0.5 * kernel / kernel.abs().max().clamp(min=1e-12)
+            ax.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+            if n == (columns - 1) // 2:
+                ax.set_title(label, size=9.5, weight="normal", loc="center", pad=5)
+    return Chart(figure, title, alt)

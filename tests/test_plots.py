@@ -56,6 +56,24 @@ CHARTS = {
     "heat": lambda k: plots.heat(
         {"a": {"x": 1.0, "y": 2.0}, "b": {"x": math.nan, "y": 3.0 + k}}, xlabel="x", ylabel="y", scale="loss", **WORDS
     ),
+    "occlusion": lambda k: plots.occlusion(
+        noise(3, 3, 16, 16),
+        {"trained": noise(3, 4, 4, seed=k) - 0.3, "untrained": noise(3, 4, 4) / 9},
+        ["a", "b", "c"],
+        patch=4,
+        stride=4,
+        scale="probability lost",
+        **WORDS,
+    ),
+    "gallery": lambda k: plots.gallery(
+        {"made": noise(2, 1, 3, 8, 8, seed=k), "real": noise(2, 4, 3, 8, 8)},
+        ["a", "b"],
+        {"made": ["1", "2"]},
+        **WORDS,
+    ),
+    "filters": lambda k: plots.filters(
+        {"before": noise(9, 3, 3, 3) - 0.5, "after": noise(9, 3, 3, 3, seed=k) - 0.5}, columns=4, **WORDS
+    ),
     "module": lambda k: plots.module(192, 64, 96, 128, 16, 32 + 16 * k, 32),
 }
 #: What makes no chart, or is how a chart is made.
@@ -393,3 +411,78 @@ def test_heat_puts_each_number_in_its_cell():
 def test_heat_wants_the_same_columns_in_every_row(rows):
     with pytest.raises(ValueError, match="every row needs"):
         plots.heat(rows, xlabel="x", ylabel="y", scale="loss", title="Grid", alt="A grid that is not one.")
+
+
+# ------------------------------------------------------------------------------------- looking inside (lesson 08)
+
+
+def test_an_occlusion_map_lies_where_its_patches_lay():
+    """One patch of 6 in 20 px, every 5: the first begins at pixel 2, so its middle is 4.5 in pixel centres."""
+    lost = torch.zeros(2, 3, 3)
+    lost[1, 0, 2] = -0.5
+    chart = plots.occlusion(noise(2, 3, 20, 20), {"a": lost}, patch=6, stride=5, scale="p", title="t", alt=ALT)
+    cells = chart.figure.axes[3].images[1]
+    assert cells.get_array().tolist() == lost[1].tolist() and cells.get_clim() == (-0.5, 0.5)
+    left, right, bottom, top = cells.get_extent()
+    middles = [left + (right - left) * (k + 0.5) / 3 for k in range(3)]
+    assert middles == pytest.approx([4.5, 9.5, 14.5]) and (top, bottom) == (left, right)
+    assert chart.figure.axes[3].get_xlim() == (-0.5, 19.5) and chart.figure.axes[3].get_ylim() == (19.5, -0.5)
+    assert chart.figure.axes[-1].get_ylabel() == "p"
+
+
+def test_an_occlusion_map_of_a_wide_picture():
+    lost = torch.rand(1, 2, 5)
+    chart = plots.occlusion(noise(1, 3, 12, 30), {"a": lost}, patch=6, stride=6, scale="p", title="t", alt=ALT)
+    left, right, bottom, top = chart.figure.axes[1].images[1].get_extent()
+    assert (left, right, top, bottom) == pytest.approx((-0.5, 29.5, -0.5, 11.5))
+
+
+def test_all_occlusion_maps_share_one_scale_and_none_is_a_map_too():
+    loud, quiet = torch.full((1, 2, 2), 0.8), torch.full((1, 2, 2), 0.01)
+    axes = plots.occlusion(
+        noise(1, 3, 8, 8), {"a": loud, "b": quiet}, patch=4, stride=4, scale="p", title="t", alt=ALT
+    ).figure.axes
+    assert axes[1].images[1].get_clim() == axes[2].images[1].get_clim() == pytest.approx((-0.8, 0.8))
+    silent = plots.occlusion(
+        noise(1, 3, 8, 8), {"a": 0 * loud}, patch=4, stride=4, scale="p", title="t", alt=ALT
+    ).figure.axes
+    assert silent[1].images[1].get_clim() == (-1, 1)
+
+
+def test_a_gallery_has_each_picture_in_its_place():
+    made, real = noise(2, 1, 3, 4, 4), noise(2, 3, 3, 4, 4, seed=1)
+    chart = plots.gallery({"made": made, "real": real}, ["r0", "r1"], {"real": ["x", "y"]}, title="t", alt=ALT)
+    axes = [ax for ax in chart.figure.axes if ax.images]
+    shown = torch.stack([torch.tensor(ax.images[0].get_array()).permute(2, 0, 1) for ax in axes])
+    torch.testing.assert_close(shown, torch.cat([made.flatten(0, 1), real.flatten(0, 1)]))
+    assert [ax.get_ylabel() for ax in axes] == ["r0", "r1", *[""] * 6]
+    assert [ax.get_title(loc="center") for ax in axes] == ["made", "", "", "real", *[""] * 4]
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "", "x", "", "", "y", ""]
+
+
+def test_a_filter_has_grey_for_zero_and_a_scale_of_its_own():
+    kernels = torch.zeros(2, 3, 1, 2)
+    kernels[0, 0, 0, 0], kernels[1, 2, 0, 1] = 0.1, -7.0
+    axes = [ax for ax in plots.filters({"a": kernels}, title="t", alt=ALT).figure.axes if ax.images]
+    assert axes[0].images[0].get_array().tolist() == [[[1.0, 0.5, 0.5], [0.5, 0.5, 0.5]]]
+    assert axes[1].images[0].get_array().tolist() == [[[0.5, 0.5, 0.5], [0.5, 0.5, 0.0]]]
+
+
+@pytest.mark.parametrize(
+    "draw, sentence",
+    [
+        (
+            lambda: plots.occlusion(
+                noise(2, 3, 8, 8), {"a": noise(3, 2, 2)}, patch=4, stride=4, scale="p", title="t", alt=ALT
+            ),
+            "one map for each of 2 pictures, but 'a' has 3",
+        ),
+        (lambda: plots.gallery({"a": noise(3, 1, 3, 4, 4)}, ["x"], title="t", alt=ALT), r"wanted pictures \(1, n, 3"),
+        (lambda: plots.gallery({"a": noise(1, 3, 4, 4)}, ["x"], title="t", alt=ALT), r"has \(1, 3, 4, 4\)"),
+        (lambda: plots.filters({"a": noise(4, 2, 3, 3)}, title="t", alt=ALT), r"kernels \(count, 3, h, w\) of colours"),
+        (lambda: plots.filters({"a": noise(0, 3, 3, 3)}, title="t", alt=ALT), r"has \(0, 3, 3, 3\)"),
+    ],
+)
+def test_looking_charts_say_what_they_wanted(draw, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        draw()

@@ -34,3 +34,4 @@ from inception_lessons.widgets.lesson_04 import (
     smoothing_slider,
 )
 from inception_lessons.widgets.lesson_05 import block_browser, block_chart, residual_scale, signal_chart
+from inception_lessons.widgets.lesson_08 import occlusion_browser, occlusion_chart, visualizer, visualizer_chart
