@@ -174,6 +174,22 @@ def strongest(
     return positions[:count], answers[:count]
 
 
+def likeness(model: nn.Module, stage: str | None, real: Tensor, made: Tensor) -> Tensor:
+    """Normalized real images (N, 3, H, W) and others (K, 3, H, W) -> how alike each two are to this network (N, K),
+    from -1 to 1.
+
+    The cosine between their mean answers at one stage, each channel counted from its mean over the real images and in
+    units of its spread there: what is loud in all pictures makes no two alike. Raises ValueError for fewer than two
+    real images.
+    """
+    if len(real) < 2:
+        raise ValueError(f"what is typical takes two real images or more, not {len(real)}")
+    known, other = (responses(model, some, stage) for some in (real, made))
+    centre, spread = known.mean(0), known.std(0).clamp(min=1e-6)
+    known, other = (F.normalize((answers - centre) / spread, dim=1) for answers in (known, other))
+    return known @ other.T
+
+
 def pairs_right(scores: Tensor, answers: Tensor, share: float = 0.1) -> float:
     """A score and an answer for each of N pictures -> of all pairs of one picture with a strong answer and one with a
     weak one, the share in which the score is higher for the strong one. Guessing is right in half of them.

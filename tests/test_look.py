@@ -273,6 +273,52 @@ def test_what_there_is_not_is_said(model, images, unchanged, call, sentence):
         call(model, images)
 
 
+def test_likeness_is_numpys_correlation_of_standardized_answers(model, images, unchanged):
+    made = images[:2].flip(3) * 0.5
+    found = look.likeness(model, "3a", images, made)
+    known, other = (look.responses(model, x, "3a").double().numpy() for x in (images, made))
+    z = [(a - known.mean(0)) / known.std(0, ddof=1) for a in (known, other)]
+    want = z[0] @ z[1].T / np.outer(*(np.linalg.norm(a, axis=1) for a in z))
+    assert found.shape == (6, 2)
+    np.testing.assert_allclose(found.numpy(), want, atol=1e-4)
+    torch.testing.assert_close(look.likeness(model, None, images, images).diagonal(), torch.ones(6))
+    with pytest.raises(ValueError, match="two real images or more, not 1"):
+        look.likeness(model, "3a", images[:1], made)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_pairs_right_is_the_area_under_the_curve(share):
+    """The same number as scipy's Mann-Whitney U over the pairs, ties half right."""
+    from scipy.stats import mannwhitneyu
+
+    random = torch.Generator().manual_seed(0)
+    answers = torch.randn(50, generator=random)
+    scores = (answers + torch.randn(50, generator=random)).round()  # with ties
+    order, count = answers.argsort().numpy(), round(share * 50)
+    strong, weak = scores.numpy()[order[-count:]], scores.numpy()[order[:count]]
+    want = mannwhitneyu(strong, weak).statistic / count**2
+    assert look.pairs_right(scores, answers, share) == pytest.approx(want) and 0.5 < want < 1
+    assert look.pairs_right(-scores, answers, share) == pytest.approx(1 - want)
+
+
+def test_pairs_right_at_its_ends():
+    answers = torch.arange(20.0)
+    assert look.pairs_right(answers**3, answers) == 1
+    assert look.pairs_right(-answers, answers) == 0
+    assert look.pairs_right(torch.ones(20), answers) == 0.5
+    middle = answers.clone()
+    middle[2:-2] = middle[2:-2].flip(0)  # what lies between the two groups does not count
+    assert look.pairs_right(middle, answers) == 1
+    for change, sentence in (
+        ({"scores": torch.ones(19)}, r"not \(19,\) and \(20,\)"),
+        ({"scores": torch.ones(20, 1)}, r"not \(20, 1\)"),
+        ({"share": 0.01}, "a share of 0.01 of 20 pictures is 0: wanted 1 to 10"),
+        ({"share": 0.6}, "is 12: wanted 1 to 10"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            look.pairs_right(**{"scores": answers, "answers": answers, **change})
+
+
 # ------------------------------------------------------------------------------------------------------------ occlusion
 
 

@@ -120,16 +120,40 @@ def test_the_visualizer_moves_and_remembers(model, images, page, monkeypatch):  
     assert values == {"objective": "channel", "stage": "4a", "branch": "all", "channel": 0, "steps": 3}
     assert controls["stage"].options[:2] == ("conv1", "conv2_reduce") and controls["stage"].options[-1] == "5a"
     assert [value for _, value in controls["branch"].options] == ["all", "b1", "b3", "b5", "pool"]
-    assert controls["channel"].max == 207 and not controls["channel"].continuous_update  # 5a is the widest
+    assert controls["channel"].max == 127 and not controls["channel"].continuous_update
     assert handle.shown[0].png == draw(model, images, stage="4a", steps=3, shake=0.0).png
     for name, value in {"channel": 2, "branch": "b3", "stage": "3a", "objective": "neuron", "steps": 0}.items():
         controls[name].value = value
     assert len({chart.png for chart in handle.shown}) == 6 and not any("No chart" in c.alt for c in handle.shown)
     before = len(asked)
     controls["steps"].value = 3
-    assert len(asked) == before and handle.shown[-1].png == handle.shown[-2 - 0 - 1].png, "remembered"
+    assert len(asked) == before, "what was drawn once is remembered"
+
+
+def test_only_what_there_is_can_be_chosen(model, images, page):  # noqa: F811
+    widgets.visualizer(model, images, data.normalize, stage="3a", steps=0)
+    controls, (handle,) = page.controls(), page.handles
+
+    def disabled():
+        return [name for name, control in controls.items() if control.disabled]
+
+    assert disabled() == [] and controls["channel"].max == 63
+    controls["branch"].value = "b5"
+    assert controls["channel"].max == 7
+    controls["channel"].value = 6
+    controls["stage"].value = "4a"
+    assert controls["branch"].value == "b5" and controls["channel"].value == 6 and controls["channel"].max == 11
     controls["stage"].value = "conv1"
-    assert "No chart" in handle.shown[-1].alt and "has no branches" in handle.shown[-1].alt, "said, not dead"
+    assert controls["branch"].value == "all" and controls["channel"].max == 15 and disabled() == ["branch"]
+    controls["stage"].value = "5a"
+    assert len(controls["branch"].options) == 5 and disabled() == [] and controls["channel"].max == 207
+    controls["channel"].value = 200
+    controls["objective"].value = "class"
+    assert disabled() == ["stage", "branch"] and controls["channel"].max == controls["channel"].value == 9
+    assert "What drives class 9" in handle.shown[-1].alt
+    controls["objective"].value = "branch"
+    assert disabled() == ["channel"] and "all 208 channels" in handle.shown[-1].alt
+    assert not any("No chart" in chart.alt for chart in handle.shown)
 
 
 def test_the_visualizer_takes_any_network_with_stages(images, page):  # noqa: F811
@@ -147,7 +171,8 @@ def test_the_visualizer_takes_any_network_with_stages(images, page):  # noqa: F8
     own(images[:1])
     widgets.visualizer(own, images, data.normalize, steps=2)
     controls = page.controls()
-    assert controls["stage"].options == ("a",), "only what has a grid" and controls["channel"].max == 3
+    assert controls["stage"].options == ("a",), "only what has a grid"
+    assert controls["channel"].max == 3 and controls["branch"].disabled
     assert "What drives a" in page.handles[0].shown[0].alt
     with pytest.raises(ValueError, match="no stage 'b' to visualize; there are a"):
         widgets.visualizer(own, images, data.normalize, stage="b")

@@ -33,19 +33,39 @@ def visualizer(
     ``options`` go to ``look.visualize`` (``seed``, ``basis``, ``shake``, ...). What was drawn once is remembered.
     Raises ValueError for a network without stages, or a stage that there is not.
     """
-    stages = [name for name, maps in look.activations(model, normalize(images[:1])).items() if maps.ndim == 4]
-    stage = stage or next(iter(look.branched_stages(model)), stages[0])
-    if stage not in stages:
-        raise ValueError(f"no stage {stage!r} to visualize; there are {', '.join(stages)}")
-    kinds = list(dict.fromkeys(kind for branches in look.branched_stages(model).values() for kind in branches))
-    widest = max(maps.shape[1] for maps in look.activations(model, normalize(images[:1]), stages).values())
+    widths = {
+        name: maps.shape[1] for name, maps in look.activations(model, normalize(images[:1])).items() if maps.ndim == 4
+    }
+    branched, logits = look.branched_stages(model), look.responses(model, normalize(images[:1]), None).shape[1]
+    stage = stage or next(iter(branched), next(iter(widths)))
+    if stage not in widths:
+        raise ValueError(f"no stage {stage!r} to visualize; there are {', '.join(widths)}")
     controls = {
         "objective": choice("objective", OBJECTIVES, "channel"),
-        "stage": choice("stage", stages, stage),
-        "branch": choice("branch", [(_branch(kind), kind) for kind in (WHOLE, *kinds)], WHOLE),
-        "channel": slider("channel", 0, 0, widest - 1),
+        "stage": choice("stage", list(widths), stage),
+        "branch": choice("branch", [(_branch(WHOLE), WHOLE)], WHOLE),
+        "channel": slider("channel", 0, 0, max(*widths.values(), logits) - 1),
         "steps": stops("steps", [(str(count), count) for count in sorted({*STEPS, steps})], steps),
     }
+
+    def adapt(change: object = None) -> None:
+        """Only what there is can be chosen, and what says nothing now cannot be moved."""
+        objective, stage, branch, channel = (controls[name] for name in ("objective", "stage", "branch", "channel"))
+        kinds = (WHOLE, *branched.get(stage.value, ()))
+        if [value for _, value in branch.options] != [*kinds]:
+            branch.options = [(_branch(kind), kind) for kind in kinds]
+        stage.disabled = objective.value == "class"
+        branch.disabled = objective.value == "class" or len(kinds) == 1
+        channel.disabled = objective.value == "branch"
+        if objective.value == "class":
+            channel.max = logits - 1
+        else:
+            part = None if branch.value == WHOLE else branch.value
+            channel.max = look.responses(model, normalize(images[:1]), stage.value, branch=part).shape[1] - 1
+
+    adapt()
+    for name in ("objective", "stage", "branch"):
+        controls[name].observe(adapt, "value")
     known: dict[tuple, plots.Chart] = {}
 
     def remembered(**state):
