@@ -455,9 +455,31 @@ def test_a_gallery_has_each_picture_in_its_place():
     axes = [ax for ax in chart.figure.axes if ax.images]
     shown = torch.stack([torch.tensor(ax.images[0].get_array()).permute(2, 0, 1) for ax in axes])
     torch.testing.assert_close(shown, torch.cat([made.flatten(0, 1), real.flatten(0, 1)]))
-    assert [ax.get_ylabel() for ax in axes] == ["r0", "r1", *[""] * 6]
-    assert [ax.get_title(loc="center") for ax in axes] == ["made", "", "", "real", *[""] * 4]
-    assert [ax.get_xlabel() for ax in axes] == ["", "", "", "x", "", "", "y", ""]
+    words = {text.get_text(): text.get_position() for text in chart.figure.texts}
+    assert set(words) == {"t", "made", "real", "r0", "r1", "x", "y"}
+    boxes = [ax.get_position() for ax in axes]
+    assert words["made"][0] == pytest.approx((boxes[0].x0 + boxes[0].x1) / 2)
+    assert words["real"][0] == pytest.approx((boxes[3].x0 + boxes[3].x1) / 2), "over the middle one of three"
+    for name, box in (("r0", boxes[0]), ("r1", boxes[1])):
+        assert words[name][0] < box.x0 and box.y0 < words[name][1] < box.y1
+    assert boxes[2].y0 > words["x"][1] > boxes[5].y1 and words["y"][1] < boxes[5].y0
+    assert words["made"][1] > boxes[0].y1 and words["t"][1] > words["made"][1]
+    pixels = np.array([[*box.extents] for box in boxes]) * np.tile(chart.figure.get_size_inches() * 100, 2)
+    assert np.abs(pixels - pixels.round()).max() < 1e-6, "a picture of 32 x 32 is drawn in whole pixels"
+
+
+def test_a_gallerys_words_do_not_overlap():
+    """Long headings over single pictures are broken into lines; a long title makes the figure wider."""
+    groups = {name: noise(2, 1, 3, 8, 8) for name in ("what that channel wants", "where its channel answers", "b")}
+    chart = plots.gallery(
+        groups, ["row one", "r"], title="A title that is a good deal longer than the pictures", alt=ALT
+    )
+    chart.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in chart.figure.texts]
+    boxes += [ax.get_window_extent() for ax in chart.figure.axes]
+    width, height = chart.figure.get_size_inches() * chart.figure.dpi
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height for box in boxes)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 def test_a_filter_has_grey_for_zero_and_a_scale_of_its_own():
