@@ -468,6 +468,15 @@ def test_a_gallery_has_each_picture_in_its_place():
     assert np.abs(pixels - pixels.round()).max() < 1e-6, "a picture of 32 x 32 is drawn in whole pixels"
 
 
+def test_fewer_colours_are_nearly_the_same_picture_in_half_the_bytes():
+    figure, _ = plots.canvas(size=(4.0, 4.0))
+    figure.axes[0].imshow(noise(40, 40, 3).numpy())
+    whole, few = plots.Chart(figure, "t", ALT), plots.Chart(figure, "t", ALT, colours=256)
+    off = np.abs(pixels(whole) - pixels(few)).max(2)
+    assert len(few.png) < 0.6 * len(whole.png) and off.mean() < 16 and off.max() > 0
+    assert len(np.unique(pixels(few).reshape(-1, 3), axis=0)) <= 256 and few.png.startswith(SIGNATURE)
+
+
 def test_a_gallerys_words_do_not_overlap():
     """Long headings over single pictures are broken into lines; a long title makes the figure wider."""
     groups = {name: noise(2, 1, 3, 8, 8) for name in ("what that channel wants", "where its channel answers", "b")}
