@@ -52,14 +52,20 @@ _STYLE = {
 
 class Chart:
     """A figure with a title and ``alt``, a sentence that says what it shows. Shown by Jupyter; ``save(path)`` writes
-    the PNG.
+    the PNG. ``colours`` keeps at most so many (256 or fewer) in it, which halves the file of a noisy picture; 0 keeps
+    all.
     """
 
-    def __init__(self, figure, title: str, alt: str):
+    def __init__(self, figure, title: str, alt: str, *, colours: int = 0):
         if len(alt) < 20:
             raise ValueError(f"alt says in a sentence what the chart shows; got {alt!r}")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=100, facecolor="white")
+        if colours:
+            from PIL import Image
+
+            drawn, buffer = Image.open(buffer).convert("RGB"), io.BytesIO()
+            drawn.quantize(colours, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
         self.figure, self.title, self.alt, self.png = figure, title, alt, buffer.getvalue()
 
     def _repr_mimebundle_(self, include=None, exclude=None):
@@ -1387,6 +1393,69 @@ def shares(rows: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
     ax.xaxis.set_major_formatter(lambda value, place: f"{value:.0%}")
     ax.grid(False)
     ax.legend(ncols=1, loc="center left", bbox_to_anchor=(1.03, 0.5), fontsize=9)
+
+
+@styled
+def occlusion(
+    images: Tensor,
+    losses: Mapping[str, Tensor],
+    titles: Sequence[str] = (),
+    *,
+    patch: int,
+    stride: int,
+    scale: str,
+    title: str,
+    alt: str,
+) -> Chart:
+    """Images (N, 3, H, W) in [0, 1] and rows of maps {label: (N, rows, columns)}, each what covering a patch costs ->
+    the pictures, and below them one row a label: a map over the faint picture.
+
+    All maps share one colour scale, ``scale`` says of what: a map with a scale of its own would look busy even where
+    nothing happens. Each number is a square of ``stride`` pixels in the middle of its patch.
+    """
+    for label, maps in losses.items():
+        if len(maps) != len(images):
+            raise ValueError(f"wanted one map for each of {len(images)} pictures, but {label!r} has {len(maps)}")
+    count, most = len(images), max(float(maps.abs().max()) for maps in losses.values()) or 1.0
+    figure, axes = canvas(
+        1 + len(losses),
+        count,
+        size=(max(0.9 + 1.15 * count, 0.09 * len(title) + 0.3), 1.28 * (1 + len(losses)) + 0.5),
+        squeeze=False,
+    )
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+    height, width = images.shape[2:]
+    for row, (label, maps) in enumerate([("picture", None), *losses.items()]):
+        for n, ax in enumerate(axes[row]):
+            _bare(ax)
+            picture = images[n].permute(1, 2, 0).clamp(0, 1)
+            ax.imshow(
+                (picture if maps is None else 0.75 + 0.25 * picture.mean(2, keepdim=True).expand(-1, -1, 3)).numpy()
+            )
+            if row == 0 and n < len(titles):
+                ax.set_title(titles[n], size=9, weight="normal", loc="center", pad=3)
+            if n == 0:
+                ax.set_ylabel(label, size=9)
+            if maps is not None:
+                down, across = maps[n].shape
+                left, top = ((side - (k - 1) * stride) / 2 - 0.5 for side, k in ((width, across), (height, down)))
+                edges = (
+                    left - stride / 2,
+                    left + (across - 0.5) * stride,
+                    top + (down - 0.5) * stride,
+                    top - stride / 2,
+                )
+                drawn = ax.imshow(
+                    maps[n].numpy(),
+                    cmap="PuOr_r",
+                    vmin=-most,
+                    vmax=most,
+                    extent=edges,
+                    alpha=0.75,
+                    interpolation="nearest",
+                )
+                ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    figure.colorbar(drawn, ax=axes, label=scale, shrink=0.6)
     return Chart(figure, title, alt)
 
 
@@ -1426,4 +1495,78 @@ def roofline(points: Mapping[str, tuple[float, float]], macs: float, moved: floa
         mark = MARKERS[i % len(MARKERS)]
         ax.plot([x], [y / 1e9], mark, color=colour, markersize=9, markeredgecolor="white", zorder=3)
     _name_points(figure, ax, {name: (x, y / 1e9) for name, (x, y) in points.items()}, ())
+
+
+def gallery(
+    groups: Mapping[str, Tensor],
+    rows: Sequence[str],
+    under: Mapping[str, Sequence[str]] | None = None,
+    *,
+    title: str,
+    alt: str,
+) -> Chart:
+    """{heading: pictures (R, n, 3, H, W) in [0, 1]} and R names -> one row a name, the groups side by side under their
+    headings; ``under`` puts one line below each row's pictures of a group.
+    """
+    import textwrap
+
+    from matplotlib.figure import Figure
+
+    for heading, pictures in groups.items():
+        if pictures.ndim != 5 or len(pictures) != len(rows):
+            raise ValueError(f"wanted pictures ({len(rows)}, n, 3, H, W), but {heading!r} has {tuple(pictures.shape)}")
+    counts = [pictures.shape[1] for pictures in groups.values()]
+    # Everything stands at whole hundredths of an inch, which are pixels: small pictures stay sharp, the file small.
+    each, step, left, line = 0.96, 1.02, 0.2 + 0.075 * max(map(len, rows)), 0.17
+    gap = 0.2 if len(groups) < 8 else 0.0
+    headings = [textwrap.wrap(heading, max(6, int(12 * step * n))) for heading, n in zip(groups, counts, strict=True)]
+    deep, foot = line * max(map(len, headings)) + 0.1, 0.22 * bool(under)
+    width = max(left + step * sum(counts) + gap * (len(groups) - 1) + 0.1, 0.085 * len(title) + 0.2)
+    height = round(0.4 + deep + (step + foot) * len(rows), 2)
+    width, left = round(width, 2), round(left, 2)
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("none")
+    figure.text(0.1 / width, 1 - 0.1 / height, title, ha="left", va="top", weight="bold", size=11)
+    x = left
+    for heading, words, pictures, n in zip(groups, headings, groups.values(), counts, strict=True):
+        centre = (x + (step * n - 0.06) / 2) / width
+        top = height - 0.4 - deep
+        figure.text(centre, (top + 0.06) / height, "\n".join(words), ha="center", va="bottom", size=9.5)
+        for r, name in enumerate(rows):
+            y = round(top - r * (step + foot) - each, 2)
+            for k in range(n):
+                ax = figure.add_axes(((x + k * step) / width, y / height, each / width, each / height))
+                _bare(ax)
+                ax.imshow(pictures[r, k].permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
+            if x == left:
+                figure.text((left - 0.08) / width, (y + each / 2) / height, name, ha="right", va="center", size=9)
+            if under and under.get(heading):
+                figure.text(centre, (y - 0.03) / height, under[heading][r], ha="center", va="top", size=8.5)
+        x = round(x + step * n + gap, 2)
+    return Chart(figure, title, alt, colours=256)
+
+
+@styled
+def filters(groups: Mapping[str, Tensor], *, columns: int = 8, title: str, alt: str) -> Chart:
+    """{label: kernels (count, 3, h, w)} -> the kernels of each group as small pictures, groups side by side.
+
+    A weight of 0 is mid-grey, and each kernel has a scale of its own: this shows what a filter looks for, not how
+    loudly it answers.
+    """
+    for label, kernels in groups.items():
+        if kernels.ndim != 4 or kernels.shape[1] != 3 or len(kernels) == 0:
+            raise ValueError(f"wanted kernels (count, 3, h, w) of colours, but {label!r} has {tuple(kernels.shape)}")
+    deepest = max(math.ceil(len(kernels) / columns) for kernels in groups.values())
+    figure, _ = canvas(size=(8.0, 8.0 / (len(groups) * columns) * deepest * 0.97 + 0.8), subplot_kw={"visible": False})
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+    outer = figure.add_gridspec(1, len(groups), wspace=0.06)
+    for g, (label, kernels) in enumerate(groups.items()):
+        inner = outer[g].subgridspec(deepest, columns, wspace=0.1, hspace=0.1)
+        for n, kernel in enumerate(kernels.float()):
+            ax = figure.add_subplot(inner[n // columns, n % columns])
+            _bare(ax)
+            picture = 0.5 + 0.5 * kernel / kernel.abs().max().clamp(min=1e-12)
+            ax.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+            if n == (columns - 1) // 2:
+                ax.set_title(label, size=9.5, weight="normal", loc="center", pad=5)
     return Chart(figure, title, alt)

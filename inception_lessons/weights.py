@@ -634,11 +634,9 @@ def _digits(file: PublishedFile) -> str:
 def _fetched(name: str, row: Published, timeout: float) -> tuple[PublishedFile, Path]:
     """The first of the files that lies in a cache, or else the first that can be fetched."""
     cache = fetch.cache_folder() / "checkpoints"
-    for file in row.files:
-        for folder in (cache, Path(torch.hub.get_dir()) / "checkpoints"):
-            place = folder / file.name
-            if place.is_file() and fetch.checksum(place).startswith(file.sha256):
-                return file, place
+    have = _cached(row)
+    if have is not None:
+        return have
     troubles = []
     for file in row.files:
         by_hand = (
@@ -653,6 +651,15 @@ def _fetched(name: str, row: Published, timeout: float) -> tuple[PublishedFile, 
         except ConnectionError as error:
             troubles.append(str(error))
     raise ConnectionError("\n".join(troubles))
+
+
+def _cached(row: Published) -> tuple[PublishedFile, Path] | None:
+    """The first of the files that lies in the course's cache or in torch's, None where none does."""
+    for file in row.files:
+        for place in (fetch.cache_folder() / "checkpoints", Path(torch.hub.get_dir()) / "checkpoints"):
+            if (place / file.name).is_file() and fetch.checksum(place / file.name).startswith(file.sha256):
+                return file, place / file.name
+    return None
 
 
 def _read(path: Path, safe: bool) -> dict[str, Tensor]:
@@ -680,3 +687,14 @@ def _as_ours_expects(state: dict[str, Tensor], row: Published, file: PublishedFi
         if file.rows == 1001:
             state[key] = state[key][1:]
     return state
+
+
+def at_hand(name: str) -> Path | None:
+    """A name in `PUBLISHED` -> its file, if it lies where `pretrained` finds it without a network; else None.
+
+    Downloads nothing: a lesson asks here first. Raises ValueError for an unknown name.
+    """
+    if name not in PUBLISHED:
+        raise ValueError(f"no published checkpoint {name!r}; there are: {', '.join(PUBLISHED)}")
+    have = _cached(PUBLISHED[name])
+    return None if have is None else have[1]

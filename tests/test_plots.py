@@ -74,6 +74,24 @@ CHARTS = {
     "heat": lambda k: plots.heat(
         {"a": {"x": 1.0, "y": 2.0}, "b": {"x": math.nan, "y": 3.0 + k}}, xlabel="x", ylabel="y", scale="loss", **WORDS
     ),
+    "occlusion": lambda k: plots.occlusion(
+        noise(3, 3, 16, 16),
+        {"trained": noise(3, 4, 4, seed=k) - 0.3, "untrained": noise(3, 4, 4) / 9},
+        ["a", "b", "c"],
+        patch=4,
+        stride=4,
+        scale="probability lost",
+        **WORDS,
+    ),
+    "gallery": lambda k: plots.gallery(
+        {"made": noise(2, 1, 3, 8, 8, seed=k), "real": noise(2, 4, 3, 8, 8)},
+        ["a", "b"],
+        {"made": ["1", "2"]},
+        **WORDS,
+    ),
+    "filters": lambda k: plots.filters(
+        {"before": noise(9, 3, 3, 3) - 0.5, "after": noise(9, 3, 3, 3, seed=k) - 0.5}, columns=4, **WORDS
+    ),
     "module": lambda k: plots.module(192, 64, 96, 128, 16, 32 + 16 * k, 32),
     "race": lambda k: plots.race(racers(4, change=k), at=25),
     "race, over": lambda k: plots.race(racers(10, change=k), by="seconds", quantity="accuracy"),
@@ -822,24 +840,24 @@ def test_a_pair_that_ties_in_one_seed_is_not_agreed_on():
 
 # -------------------------------------------------------------------------------------------------- costs, shares, roof
 
-MANY = {"V1": (1.58, 30), "V1 with batch norm": (1.58, 25), "V2": (1.95, 33), "V3": (5.7, 62), "V4": (12.3, 130)}
-MANY |= {"AlexNet": (0.72, 5), "NIN": (1.1, 12), "VGG-16": (15.5, 100), "Inception-ResNet-v1": (6.2, 70)}
+FIELD = {"V1": (1.58, 30), "V1 with batch norm": (1.58, 25), "V2": (1.95, 33), "V3": (5.7, 62), "V4": (12.3, 130)}
+FIELD |= {"AlexNet": (0.72, 5), "NIN": (1.1, 12), "VGG-16": (15.5, 100), "Inception-ResNet-v1": (6.2, 70)}
 
 
 def test_costs_draws_each_point_where_it_is_and_names_it():
-    chart = plots.costs(MANY, xlabel="G", ylabel="ms", pair=("V1", "VGG-16"), **WORDS)
+    chart = plots.costs(FIELD, xlabel="G", ylabel="ms", pair=("V1", "VGG-16"), **WORDS)
     (ax,) = chart.figure.axes
     drawn = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.get_lines()]
-    assert drawn == list(MANY.values())
+    assert drawn == list(FIELD.values())
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     named = {text.get_text(): text for text in ax.texts}
-    assert {name: text.xy for name, text in named.items()} == MANY
+    assert {name: text.xy for name, text in named.items()} == FIELD
     assert [name for name, text in named.items() if text.get_weight() == "bold"] == ["V1", "VGG-16"]
 
 
 @pytest.mark.parametrize("rates", ["", "{:g} G a second"])
 def test_costs_names_do_not_lie_on_each_other_or_outside(rates):
-    chart = plots.costs(MANY, xlabel="G", ylabel="ms", rates=rates, scale=1e3, **WORDS)
+    chart = plots.costs(FIELD, xlabel="G", ylabel="ms", rates=rates, scale=1e3, **WORDS)
     (ax,) = chart.figure.axes
     boxes = {text.get_text(): text.get_window_extent() for text in ax.texts}
     for a in boxes:
@@ -890,3 +908,109 @@ def test_the_roof_has_its_ridge_where_both_limits_meet():
     assert [(p.get_xdata()[0], p.get_ydata()[0]) for p in points] == [(10.0, 40.0), (0.3, 3.0)]
     with pytest.raises(ValueError, match="numbers above 0, but pooling"):
         plots.roofline({"pooling": (0.0, 0.0)}, 2e11, 2e10, **WORDS)
+
+
+# ------------------------------------------------------------------------------------- looking inside (lesson 08)
+
+
+def test_an_occlusion_map_lies_where_its_patches_lay():
+    """One patch of 6 in 20 px, every 5: the first begins at pixel 2, so its middle is 4.5 in pixel centres."""
+    lost = torch.zeros(2, 3, 3)
+    lost[1, 0, 2] = -0.5
+    chart = plots.occlusion(noise(2, 3, 20, 20), {"a": lost}, patch=6, stride=5, scale="p", title="t", alt=ALT)
+    cells = chart.figure.axes[3].images[1]
+    assert cells.get_array().tolist() == lost[1].tolist() and cells.get_clim() == (-0.5, 0.5)
+    left, right, bottom, top = cells.get_extent()
+    middles = [left + (right - left) * (k + 0.5) / 3 for k in range(3)]
+    assert middles == pytest.approx([4.5, 9.5, 14.5]) and (top, bottom) == (left, right)
+    assert chart.figure.axes[3].get_xlim() == (-0.5, 19.5) and chart.figure.axes[3].get_ylim() == (19.5, -0.5)
+    assert chart.figure.axes[-1].get_ylabel() == "p"
+
+
+def test_an_occlusion_map_of_a_wide_picture():
+    lost = torch.rand(1, 2, 5)
+    chart = plots.occlusion(noise(1, 3, 12, 30), {"a": lost}, patch=6, stride=6, scale="p", title="t", alt=ALT)
+    left, right, bottom, top = chart.figure.axes[1].images[1].get_extent()
+    assert (left, right, top, bottom) == pytest.approx((-0.5, 29.5, -0.5, 11.5))
+
+
+def test_all_occlusion_maps_share_one_scale_and_none_is_a_map_too():
+    loud, quiet = torch.full((1, 2, 2), 0.8), torch.full((1, 2, 2), 0.01)
+    axes = plots.occlusion(
+        noise(1, 3, 8, 8), {"a": loud, "b": quiet}, patch=4, stride=4, scale="p", title="t", alt=ALT
+    ).figure.axes
+    assert axes[1].images[1].get_clim() == axes[2].images[1].get_clim() == pytest.approx((-0.8, 0.8))
+    silent = plots.occlusion(
+        noise(1, 3, 8, 8), {"a": 0 * loud}, patch=4, stride=4, scale="p", title="t", alt=ALT
+    ).figure.axes
+    assert silent[1].images[1].get_clim() == (-1, 1)
+
+
+def test_a_gallery_has_each_picture_in_its_place():
+    made, real = noise(2, 1, 3, 4, 4), noise(2, 3, 3, 4, 4, seed=1)
+    chart = plots.gallery({"made": made, "real": real}, ["r0", "r1"], {"real": ["x", "y"]}, title="t", alt=ALT)
+    axes = [ax for ax in chart.figure.axes if ax.images]
+    shown = torch.stack([torch.tensor(ax.images[0].get_array()).permute(2, 0, 1) for ax in axes])
+    torch.testing.assert_close(shown, torch.cat([made.flatten(0, 1), real.flatten(0, 1)]))
+    words = {text.get_text(): text.get_position() for text in chart.figure.texts}
+    assert set(words) == {"t", "made", "real", "r0", "r1", "x", "y"}
+    boxes = [ax.get_position() for ax in axes]
+    assert words["made"][0] == pytest.approx((boxes[0].x0 + boxes[0].x1) / 2)
+    assert words["real"][0] == pytest.approx((boxes[3].x0 + boxes[3].x1) / 2), "over the middle one of three"
+    for name, box in (("r0", boxes[0]), ("r1", boxes[1])):
+        assert words[name][0] < box.x0 and box.y0 < words[name][1] < box.y1
+    assert boxes[2].y0 > words["x"][1] > boxes[5].y1 and words["y"][1] < boxes[5].y0
+    assert words["made"][1] > boxes[0].y1 and words["t"][1] > words["made"][1]
+    pixels = np.array([[*box.extents] for box in boxes]) * np.tile(chart.figure.get_size_inches() * 100, 2)
+    assert np.abs(pixels - pixels.round()).max() < 1e-6, "a picture of 32 x 32 is drawn in whole pixels"
+
+
+def test_fewer_colours_are_nearly_the_same_picture_in_half_the_bytes():
+    figure, _ = plots.canvas(size=(4.0, 4.0))
+    figure.axes[0].imshow(noise(40, 40, 3).numpy())
+    whole, few = plots.Chart(figure, "t", ALT), plots.Chart(figure, "t", ALT, colours=256)
+    off = np.abs(pixels(whole) - pixels(few)).max(2)
+    assert len(few.png) < 0.6 * len(whole.png) and off.mean() < 16 and off.max() > 0
+    assert len(np.unique(pixels(few).reshape(-1, 3), axis=0)) <= 256 and few.png.startswith(SIGNATURE)
+
+
+def test_a_gallerys_words_do_not_overlap():
+    """Long headings over single pictures are broken into lines; a long title makes the figure wider."""
+    groups = {name: noise(2, 1, 3, 8, 8) for name in ("what that channel wants", "where its channel answers", "b")}
+    chart = plots.gallery(
+        groups, ["row one", "r"], title="A title that is a good deal longer than the pictures", alt=ALT
+    )
+    chart.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in chart.figure.texts]
+    boxes += [ax.get_window_extent() for ax in chart.figure.axes]
+    width, height = chart.figure.get_size_inches() * chart.figure.dpi
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height for box in boxes)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_a_filter_has_grey_for_zero_and_a_scale_of_its_own():
+    kernels = torch.zeros(2, 3, 1, 2)
+    kernels[0, 0, 0, 0], kernels[1, 2, 0, 1] = 0.1, -7.0
+    axes = [ax for ax in plots.filters({"a": kernels}, title="t", alt=ALT).figure.axes if ax.images]
+    assert axes[0].images[0].get_array().tolist() == [[[1.0, 0.5, 0.5], [0.5, 0.5, 0.5]]]
+    assert axes[1].images[0].get_array().tolist() == [[[0.5, 0.5, 0.5], [0.5, 0.5, 0.0]]]
+
+
+@pytest.mark.parametrize(
+    "draw, sentence",
+    [
+        (
+            lambda: plots.occlusion(
+                noise(2, 3, 8, 8), {"a": noise(3, 2, 2)}, patch=4, stride=4, scale="p", title="t", alt=ALT
+            ),
+            "one map for each of 2 pictures, but 'a' has 3",
+        ),
+        (lambda: plots.gallery({"a": noise(3, 1, 3, 4, 4)}, ["x"], title="t", alt=ALT), r"wanted pictures \(1, n, 3"),
+        (lambda: plots.gallery({"a": noise(1, 3, 4, 4)}, ["x"], title="t", alt=ALT), r"has \(1, 3, 4, 4\)"),
+        (lambda: plots.filters({"a": noise(4, 2, 3, 3)}, title="t", alt=ALT), r"kernels \(count, 3, h, w\) of colours"),
+        (lambda: plots.filters({"a": noise(0, 3, 3, 3)}, title="t", alt=ALT), r"has \(0, 3, 3, 3\)"),
+    ],
+)
+def test_looking_charts_say_what_they_wanted(draw, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        draw()

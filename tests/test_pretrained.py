@@ -460,3 +460,26 @@ def test_nothing_in_a_file_is_run(small, own_caches, tmp_path):
     place.write_bytes(b"no safetensors file")
     with pytest.raises(ValueError, match="inception_v4.tf_in1k-a756a086.safetensors cannot be read as tensors"):
         weights.pretrained("inception_v4")
+
+
+# --- at hand: lesson 08 asks before it shows a published network
+
+
+def test_at_hand_says_where_a_file_lies_and_fetches_nothing(small, own_caches, tmp_path, monkeypatch):
+    def no_download(*_, **__):
+        raise AssertionError("it tried to fetch")
+
+    monkeypatch.setattr(fetch, "download", no_download)
+    place = small(b"right")
+    assert weights.at_hand("googlenet") is None and not own_caches.exists()
+    own_caches.mkdir(parents=True)
+    place.write_bytes(b"wrong")
+    assert weights.at_hand("googlenet") is None, "a damaged file is none"
+    place.write_bytes(b"right")
+    assert weights.at_hand("googlenet") == place
+    torchs = tmp_path / "torch" / "hub" / "checkpoints"
+    torchs.mkdir(parents=True)
+    assert weights.at_hand("googlenet") == place.rename(torchs / place.name)
+    assert weights.at_hand("vgg16") is None
+    with pytest.raises(ValueError, match="no published checkpoint 'resnet'; there are: googlenet, "):
+        weights.at_hand("resnet")

@@ -36,3 +36,4 @@ from inception_lessons.widgets.lesson_04 import (
 from inception_lessons.widgets.lesson_05 import block_browser, block_chart, residual_scale, signal_chart
 from inception_lessons.widgets.lesson_06 import linked_views, race, race_chart
 from inception_lessons.widgets.lesson_07 import cost_chart, cost_explorer
+from inception_lessons.widgets.lesson_08 import occlusion_browser, occlusion_chart, visualizer, visualizer_chart
