@@ -595,7 +595,7 @@ def _bare(ax, hide: bool = False) -> None:
 #: What a race can be run over -> the axis's name.
 AXES = {"steps": "steps", "multiply-adds": "multiply-adds of training", "seconds": "seconds of training"}
 #: What is raced for -> the axis's name; of the first the lowest wins, of the second the highest.
-QUANTITIES = {"loss": "loss (nats)", "accuracy": "validation accuracy"}
+QUANTITIES = {"loss": "validation loss (nats)", "accuracy": "validation accuracy"}
 _PALE, _GREY, _INK = "#C4C4C4", "#6E6E6E", "#222222"
 
 

@@ -16,14 +16,12 @@ NOTEBOOKS = ROOT / "notebooks"
 IDS = (
     ("N1 N2 V1a V1b V1c V1d V1e V1f B1 B2 B3 B4 B5 B6 B7 B8 F1 F2 F3 F4 F5 F6 L1 L2 L3 R1 R2 R3 R4 A1 A2 A3").split()
 ) + ["LOG"]
-LATER = {"A2"}
 
 
 def test_every_claim_has_one_home_and_a_figure_of_its_paper():
     assert list(ledger.PAPER) == IDS
-    homes = [set(experiments.EXPERIMENTS), set(counted.COUNTED), set(ledger.TO_COME)]
+    homes = [set(experiments.EXPERIMENTS), set(counted.COUNTED)]
     assert set.union(*homes) == set(IDS) and sum(map(len, homes)) == len(IDS)
-    assert set(ledger.TO_COME) == LATER
     for id in IDS:
         assert len(ledger.claim_of(id)) > 10
         assert re.search(r"\d{4}\.\d{4,5}|the course's own|none given|ensembles|LeCun", ledger.PAPER[id]), id
@@ -138,12 +136,12 @@ def test_a_verdict_turned_round_in_a_lesson_is_seen(tmp_path):
 def test_every_claim_is_shown_by_a_lesson_and_stands_in_the_ledger():
     rows = experiments.entries(NOTEBOOKS)
     shown = {row.id for row in rows if row.link}
-    assert shown == set(IDS) - LATER, "a claim without a verdict line in a lesson, or a line without a claim"
+    assert shown == set(IDS), "a claim without a verdict line in a lesson, or a line without a claim"
     by_id = {}
     for row in rows:
         by_id.setdefault(row.id, []).append(row)
         assert not row.link or (NOTEBOOKS / row.link.split("#")[0]).is_file()
-        assert (row.word in experiments.VERDICTS) == (row.id not in LATER)
+        assert row.word in experiments.VERDICTS
     assert list(by_id) == IDS, "a claim that has no results yet"
     for id, found in by_id.items():
         if id in experiments.EXPERIMENTS:

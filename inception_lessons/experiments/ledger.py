@@ -45,16 +45,12 @@ PAPER = {
     "A3": "'mobile and embedded computing' (1409.4842, section 1)",
     "LOG": "none given: the course's own comparison, a first look at A2",
 }
-#: Claims whose lesson is still to come.
-TO_COME = {
-    "A2": "on the same data the networks' losses fall at different speeds, to different accuracies",
-}
 #: Data sets as prose names them, for results files that do not say it themselves.
 NAMES = {"digits": "digits in the wild", "mnist": "MNIST digits", "cifar10": "CIFAR-10", "noise": "noise"}
 
 
 class Entry(NamedTuple):
-    """One row of the ledger. ``data`` is empty for a claim that is counted, ``word`` for one that is still to come."""
+    """One row of the ledger. ``data`` is empty for a claim that is counted."""
 
     id: str
     claim: str
@@ -86,8 +82,6 @@ def claim_of(id: str) -> str:
         return EXPERIMENTS[id].claim
     if id in COUNTED:
         return COUNTED[id][0]
-    if id in TO_COME:
-        return TO_COME[id]
     raise ValueError(f"no claim {id!r} in the ledger; it has {', '.join(PAPER)}")
 
 
@@ -108,8 +102,8 @@ def entries(notebooks: Path | None = None) -> list[Entry]:
     rows = []
     for id, paper in PAPER.items():
         claim, link = claim_of(id), places.get(id, "")
-        if id in EXPERIMENTS and (datasets := stored(id)):
-            for dataset in datasets:
+        if id in EXPERIMENTS:
+            for dataset in stored(id) or find(id).datasets[:1]:  # none at all: ``results`` says the command
                 made, found = results(id, dataset=dataset), verdict(id, dataset=dataset)
                 seeds = len({run["seed"] for run in made["runs"]})
                 what = ("rounds", "timing in all") if find(id).timed else ("seeds", "training in all runs")
@@ -117,10 +111,8 @@ def entries(notebooks: Path | None = None) -> list[Entry]:
                 rows.append(
                     Entry(id, claim, paper, made.get("data", NAMES[dataset]), found.sentence, found.word, cost, link)
                 )
-        elif id in COUNTED:
-            rows.append(Entry(id, claim, paper, "", *reversed(counted_verdict(id)), "any", link))
         else:
-            rows.append(Entry(id, claim, paper, "", "", "", "", link))
+            rows.append(Entry(id, claim, paper, "", *reversed(counted_verdict(id)), "any", link))
     return rows
 
 
