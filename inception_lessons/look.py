@@ -185,8 +185,9 @@ def likeness(model: nn.Module, stage: str | None, real: Tensor, made: Tensor) ->
     if len(real) < 2:
         raise ValueError(f"what is typical takes two real images or more, not {len(real)}")
     known, other = (responses(model, some, stage) for some in (real, made))
-    centre, spread = known.mean(0), known.std(0).clamp(min=1e-6)
-    known, other = (F.normalize((answers - centre) / spread, dim=1) for answers in (known, other))
+    centre, spread = known.mean(0), known.std(0)
+    alive = spread > 1e-6  # a channel that never changes says nothing about what is alike
+    known, other = (F.normalize(((answers - centre) / spread)[:, alive], dim=1) for answers in (known, other))
     return known @ other.T
 
 

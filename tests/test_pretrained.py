@@ -479,7 +479,8 @@ def test_at_hand_says_where_a_file_lies_and_fetches_nothing(small, own_caches, t
     assert weights.at_hand("googlenet") == place
     torchs = tmp_path / "torch" / "hub" / "checkpoints"
     torchs.mkdir(parents=True)
-    assert weights.at_hand("googlenet") == place.rename(torchs / place.name)
+    moved = place.rename(torchs / place.name)
+    assert weights.at_hand("googlenet") == moved
     assert weights.at_hand("vgg16") is None
     with pytest.raises(ValueError, match="no published checkpoint 'resnet'; there are: googlenet, "):
         weights.at_hand("resnet")

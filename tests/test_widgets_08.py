@@ -32,7 +32,7 @@ def shown(chart):
     axes = [ax for ax in chart.figure.axes if ax.images]
     start, end, *real = ([torch.tensor(ax.images[0].get_array()).permute(2, 0, 1) for ax in axes][k] for k in range(8))
     texts = [text.get_text() for text in chart.figure.texts]
-    return start, end, torch.stack(real), [text for text in texts if text[:1].isdigit()]
+    return start, end, torch.stack(real), [text for text in texts if text.lstrip("-")[:1].isdigit()]
 
 
 # ------------------------------------------------------------------------------------------------------ the visualizer
