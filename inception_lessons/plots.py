@@ -1393,6 +1393,46 @@ def shares(rows: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
     ax.xaxis.set_major_formatter(lambda value, place: f"{value:.0%}")
     ax.grid(False)
     ax.legend(ncols=1, loc="center left", bbox_to_anchor=(1.03, 0.5), fontsize=9)
+    return Chart(figure, title, alt)
+
+
+@styled
+def roofline(points: Mapping[str, tuple[float, float]], macs: float, moved: float, *, title: str, alt: str) -> Chart:
+    """{kind: (multiply-adds a byte, multiply-adds a second)} and what the machine can do at best in a second
+    (multiply-adds, and bytes to and from memory) -> points under a roof. A kind may have more behind a comma.
+
+    Left of the ridge memory is the limit, right of it arithmetic. Raises ValueError for a value that is not above 0.
+    """
+    for name, values in [*points.items(), ("the machine", (macs, moved))]:
+        if not all(math.isfinite(value) and value > 0 for value in values):
+            raise ValueError(f"logarithmic axes want numbers above 0, but {name} has {values}")
+    figure, ax = canvas(size=(8.0, 4.2))
+    ridge = macs / moved
+    xs = [x for x, _ in points.values()]
+    left, right = min([*xs, ridge]) / 1.8, max([*xs, ridge]) * 3
+    ax.plot([left, ridge], [left * moved / 1e9, macs / 1e9], color="black", linewidth=1.8)
+    ax.plot([ridge, right], [macs / 1e9] * 2, color="black", linewidth=1.8)
+    highest = max([y for _, y in points.values()] + [macs]) / 1e9
+    lowest = min([y for _, y in points.values()] + [left * moved]) / 1e9
+    ax.set(xscale="log", yscale="log", xlim=(left, right), ylim=(lowest / 1.6, highest * 2.2), title=title)
+    ax.set(xlabel="multiply-adds for each byte moved", ylabel="G multiply-adds a second")
+    for axis in (ax.xaxis, ax.yaxis):
+        _few_ticks(axis)
+        axis.set_major_formatter("{x:g}")
+    ax.annotate(
+        f"arithmetic: {macs / 1e9:.0f} G a second", (ridge, macs / 1e9), xytext=(4, 4), textcoords="offset points",
+        ha="left", va="bottom", size=9,
+    )  # fmt: skip
+    ax.annotate(
+        f"memory: {moved / 1e9:.0f} GB a second", (math.sqrt(left * ridge), math.sqrt(left * ridge) * moved / 1e9),
+        xytext=(10, -4), textcoords="offset points", ha="left", va="top", size=9,
+    )  # fmt: skip
+    for i, (name, (x, y)) in enumerate(points.items()):
+        colour = KINDS.get(name.split(",")[0], KINDS["other kernels"])[0]
+        mark = MARKERS[i % len(MARKERS)]
+        ax.plot([x], [y / 1e9], mark, color=colour, markersize=9, markeredgecolor="white", zorder=3)
+    _name_points(figure, ax, {name: (x, y / 1e9) for name, (x, y) in points.items()}, ())
+    return Chart(figure, title, alt)
 
 
 @styled
@@ -1460,43 +1500,6 @@ def occlusion(
 
 
 @styled
-def roofline(points: Mapping[str, tuple[float, float]], macs: float, moved: float, *, title: str, alt: str) -> Chart:
-    """{kind: (multiply-adds a byte, multiply-adds a second)} and what the machine can do at best in a second
-    (multiply-adds, and bytes to and from memory) -> points under a roof. A kind may have more behind a comma.
-
-    Left of the ridge memory is the limit, right of it arithmetic. Raises ValueError for a value that is not above 0.
-    """
-    for name, values in [*points.items(), ("the machine", (macs, moved))]:
-        if not all(math.isfinite(value) and value > 0 for value in values):
-            raise ValueError(f"logarithmic axes want numbers above 0, but {name} has {values}")
-    figure, ax = canvas(size=(8.0, 4.2))
-    ridge = macs / moved
-    xs = [x for x, _ in points.values()]
-    left, right = min([*xs, ridge]) / 1.8, max([*xs, ridge]) * 3
-    ax.plot([left, ridge], [left * moved / 1e9, macs / 1e9], color="black", linewidth=1.8)
-    ax.plot([ridge, right], [macs / 1e9] * 2, color="black", linewidth=1.8)
-    highest = max([y for _, y in points.values()] + [macs]) / 1e9
-    lowest = min([y for _, y in points.values()] + [left * moved]) / 1e9
-    ax.set(xscale="log", yscale="log", xlim=(left, right), ylim=(lowest / 1.6, highest * 2.2), title=title)
-    ax.set(xlabel="multiply-adds for each byte moved", ylabel="G multiply-adds a second")
-    for axis in (ax.xaxis, ax.yaxis):
-        _few_ticks(axis)
-        axis.set_major_formatter("{x:g}")
-    ax.annotate(
-        f"arithmetic: {macs / 1e9:.0f} G a second", (ridge, macs / 1e9), xytext=(4, 4), textcoords="offset points",
-        ha="left", va="bottom", size=9,
-    )  # fmt: skip
-    ax.annotate(
-        f"memory: {moved / 1e9:.0f} GB a second", (math.sqrt(left * ridge), math.sqrt(left * ridge) * moved / 1e9),
-        xytext=(10, -4), textcoords="offset points", ha="left", va="top", size=9,
-    )  # fmt: skip
-    for i, (name, (x, y)) in enumerate(points.items()):
-        colour = KINDS.get(name.split(",")[0], KINDS["other kernels"])[0]
-        mark = MARKERS[i % len(MARKERS)]
-        ax.plot([x], [y / 1e9], mark, color=colour, markersize=9, markeredgecolor="white", zorder=3)
-    _name_points(figure, ax, {name: (x, y / 1e9) for name, (x, y) in points.items()}, ())
-
-
 def gallery(
     groups: Mapping[str, Tensor],
     rows: Sequence[str],
