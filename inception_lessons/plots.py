@@ -1307,21 +1307,26 @@ def _few_ticks(axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _name_points(figure, ax, points: Mapping[str, tuple[float, float]], pair: Sequence[str]) -> None:
-    """Write each name beside its point, where it hits the fewest others."""
+def _name_points(
+    figure, ax, points: Mapping[str, tuple[float, float]], pair: Sequence[str], level: float | None = None
+) -> None:
+    """Write each name beside its point, where it hits the fewest others, and not on the line at height ``level``."""
     places = [(9, 0, "left"), (-9, 0, "right"), (0, 12, "center"), (0, -12, "center"), (8, 10, "left")]
     places += [(8, -10, "left"), (-8, 10, "right"), (-8, -10, "right"), (0, 22, "center"), (0, -22, "center")]
+    places += [(10, 20, "left"), (-10, 20, "right"), (10, -20, "left"), (-10, -20, "right")]
     figure.draw_without_rendering()  # the layout decides where things are
     area = ax.get_window_extent()
     dots = {name: ax.transData.transform(point) for name, point in points.items()}
     taken = [text.get_window_extent() for text in ax.texts]
+    line = None if level is None else ax.transData.transform((ax.get_xlim()[0], level))[1]
 
     def hits(box, own: str) -> float:
         outside = box.x0 < area.x0 or box.x1 > area.x1 or box.y0 < area.y0 or box.y1 > area.y1
         over = sum(box.overlaps(other) for other in taken)
         near = [(x - box.x0, box.x1 - x, y - box.y0, box.y1 - y) for name, (x, y) in dots.items() if name != own]
         on = sum(min(gaps) > -5 for gaps in near)
-        return 3 * over + 2 * on + 4 * outside
+        crosses = line is not None and box.y0 - 2 < line < box.y1 + 2
+        return 3 * over + 2 * on + 4 * outside + 2 * crosses
 
     for name in sorted(points, key=lambda name: name not in pair):
         text = ax.annotate(
@@ -1406,7 +1411,7 @@ def roofline(points: Mapping[str, tuple[float, float]], macs: float, moved: floa
     for name, values in [*points.items(), ("the machine", (macs, moved))]:
         if not all(math.isfinite(value) and value > 0 for value in values):
             raise ValueError(f"logarithmic axes want numbers above 0, but {name} has {values}")
-    figure, ax = canvas(size=(8.0, 4.2))
+    figure, ax = canvas(size=(8.0, 5.4))
     ridge = macs / moved
     xs = [x for x, _ in points.values()]
     left, right = min([*xs, ridge]) / 1.8, max([*xs, ridge]) * 3
@@ -1431,7 +1436,7 @@ def roofline(points: Mapping[str, tuple[float, float]], macs: float, moved: floa
         colour = KINDS.get(name.split(",")[0], KINDS["other kernels"])[0]
         mark = MARKERS[i % len(MARKERS)]
         ax.plot([x], [y / 1e9], mark, color=colour, markersize=9, markeredgecolor="white", zorder=3)
-    _name_points(figure, ax, {name: (x, y / 1e9) for name, (x, y) in points.items()}, ())
+    _name_points(figure, ax, {name: (x, y / 1e9) for name, (x, y) in points.items()}, (), level=macs / 1e9)
     return Chart(figure, title, alt)
 
 
