@@ -103,11 +103,11 @@ def within_and_across(matrix: Tensor, names: list[str]) -> tuple[float, float]:
 
 
 def filters(model: nn.Module) -> Tensor:
-    """Network -> the kernels of its first convolution (count, channels, height, width), a copy."""
+    """Network -> the kernels of its first convolution (count, channels, height, width), a copy on the CPU."""
     first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
     if first is None:
         raise ValueError("this network has no convolution to look at")
-    return first.weight.detach().clone()
+    return first.weight.detach().cpu().clone()
 
 
 def _record(model: nn.Module, images: Tensor, modules: dict[str, nn.Module]) -> dict[str, Tensor]:
@@ -307,7 +307,7 @@ def visualize(
     Three things keep the picture from being noise, and can be taken away: ``basis="fourier"`` (``"pixels"``) makes a
     step change waves, large ones most; ``shake`` (0) turns, resizes and shifts the picture a little before each step;
     for the first ``leak`` (0) steps, gradients pass a ReLU that is shut. All K start from the same noise, of this
-    ``contrast``, so that what differs between them is the channels'. The same seed on one machine gives the same
+    ``contrast``, so that what differs between them is the channels'. The same seed on one CPU gives the same
     pictures. The network is left as it was.
 
     Source: Olah, Mordvintsev and Schubert, "Feature visualization", Distill 2017. Raises ValueError for an unknown
