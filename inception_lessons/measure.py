@@ -187,8 +187,7 @@ def memory(model: nn.Module, size: int | tuple[int, int] = 224, *, batch: int = 
     Counted on shapes alone, the same on any machine: tensors that autograd saves, each storage once, the weights
     among them left out. A library's own working space comes on top, and differs. Raises ValueError for a batch below 1.
     """
-    if not (isinstance(batch, int) and batch >= 1):
-        raise ValueError(f"batch is a whole number of at least 1, not {batch!r}")
+    _at_least_one("batch", batch)
     shadow = _meta_copy(model).train().requires_grad_(True)
     own = {t.untyped_storage()._cdata for t in [*shadow.parameters(), *shadow.buffers()]}
     kept: dict[int, Tensor] = {}  # the tensor too: a storage that is gone may lend its number to the next

@@ -14,6 +14,7 @@ from inception_lessons import measure, train
 from inception_lessons.baselines import NIN, Plain
 from inception_lessons.bn_inception import BNInception
 from inception_lessons.experiments.engine import (
+    EVERY,
     VERDICTS,
     Interval,
     Verdict,
@@ -108,7 +109,7 @@ def raced(model: nn.Module, images, recipe: Recipe, *, seed: int = 0, final: boo
     found = {
         "loss": round(min(history.final_loss(), 99.0), 5),
         "stopped": history.stopped,
-        "curve": [round(value, 4) for value in history.smoothed()[9::10]],
+        "curve": [round(value, 4) for value in history.smoothed()[EVERY - 1 :: EVERY]],
         "validation": {
             "steps": list(steps),
             "loss": [round(value, 4) for value in losses],
