@@ -95,20 +95,17 @@ class Experiment:
         """What runs are made from, as plain values: arms, sweep, recipe, threshold, data. Not the measuring code."""
         dataset = dataset or self.datasets[0]
         version = f", version {data.DATA_VERSION}" if dataset == "digits" else ""
-        if self.timed:
-            return {
-                "arms": {name: dict(arm) for name, arm in self.arms.items()},
-                "timed": dict(self.timed),
-                "threshold": self.threshold,
-                "data": DATASETS[dataset] + version,
-            }
-        recipe = asdict(self.recipe_on(dataset))  # None is "not used": a recipe that learns a new trick stays the same
-        return {
+        common = {
             "arms": {name: dict(arm) for name, arm in self.arms.items()},
-            "rates": list(self.rates),
-            "recipe": {key: value for key, value in recipe.items() if value is not None},
             "threshold": self.threshold,
             "data": DATASETS[dataset] + version,
+        }
+        if self.timed:
+            return common | {"timed": dict(self.timed)}
+        recipe = asdict(self.recipe_on(dataset))  # None is "not used": a recipe that learns a new trick stays the same
+        return common | {
+            "rates": list(self.rates),
+            "recipe": {key: value for key, value in recipe.items() if value is not None},
             "sweep_seeds": list(SWEEP_SEEDS),
         } | ({"lowest": self.lowest} if self.lowest else {})
 
