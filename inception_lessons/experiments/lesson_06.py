@@ -68,6 +68,7 @@ def bake_off_network(arm: Mapping, num_classes: int) -> nn.Module:
     # A rate that falls to 0 is over at one budget and in the middle at another. A constant one, with the weights
     # averaged, can be read at any.
     recipe=Recipe(steps=250, optimizer="adamw", schedule="constant", warmup=20, average=0.95),
+    datasets=("digits", "cifar10"),
 )
 def a2(arm, recipe, seed, images, final, watch=None):
     torch.manual_seed(seed)
