@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -960,8 +961,20 @@ def test_the_laptop_v1_reads_nine_in_ten_on_each_seed():
     assert min(run["validation_accuracy"] for run in runs) > 0.9
 
 
-def test_no_arm_was_best_at_the_edge_of_its_sweep(stored):
-    id, _, found = stored
+#: Networks whose best rate may lie beyond the sweep, by claim and data set; the lesson says so beside their figures.
+#: A2: what suits CIFAR-10 is lower than what suits digits; 0.001 was tried afterwards and was worse for both.
+AT_THE_EDGE = {("A2", "cifar10"): {"NIN", "V1"}}
+
+
+def test_no_other_arm_was_best_at_the_edge_of_its_sweep(stored):
+    id, dataset, found = stored
     swept = {row["arm"] for row in found["sweep"]}
     low, *_, high = EXPERIMENTS[id].rates if swept else (0, math.inf)
-    assert all(low < found["rates"][arm] < high for arm in swept), found["rates"]
+    assert {arm for arm in swept if not low < found["rates"][arm] < high} == AT_THE_EDGE.get((id, dataset), set())
+
+
+def test_lesson_06_names_the_networks_at_the_edge():
+    cells = json.loads((ROOT / "notebooks" / "06_bake_off.ipynb").read_text(encoding="utf-8"))["cells"]
+    printed = "".join("".join(o.get("text", [])) for cell in cells for o in cell.get("outputs", []))
+    [names] = re.findall(r"best at 0\.002, the lowest rate tried: (.+)", printed)
+    assert set(names.split(", ")) == AT_THE_EDGE["A2", "cifar10"]
