@@ -12,6 +12,8 @@ Values flow one way: data -> model -> train -> look. The four stages do not impo
     fetch         downloads, checked                      weights           checkpoints, ours and published ones
     script        training from a script                processes         several of them, one network
     export        torch.export, ONNX, 8-bit numbers
+    checks        a learner's answer, in sentences        sandbox           it runs in a process of its own
+    assignments   learners' copies, a course to mark
     __main__      python -m inception_lessons ...
 
 Importing the package does no work; import the module that you need: ``from inception_lessons import data, googlenet,

@@ -1,4 +1,4 @@
-"""The script's door: ``python -m inception_lessons train | experiments | checkpoint ...``."""
+"""The script's door: ``python -m inception_lessons train | experiments | assignments | checkpoint ...``."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import sys
 
 def main(arguments: list[str]) -> int:
     """Hand the arguments to the command they name; returns the exit status, 2 for an unknown command."""
-    commands = {"train": _train, "experiments": _experiments, "checkpoint": _checkpoint}
+    commands = {"train": _train, "experiments": _experiments, "assignments": _assignments, "checkpoint": _checkpoint}
     if not arguments or arguments[0] not in commands:
         print(f"usage: python -m inception_lessons {' | '.join(commands)} ... (each with --help)", file=sys.stderr)
         return 2
@@ -28,6 +28,12 @@ def _experiments(arguments: list[str]) -> int:
     from inception_lessons import experiments
 
     return experiments.main(arguments)
+
+
+def _assignments(arguments: list[str]) -> int:
+    from inception_lessons import assignments
+
+    return assignments.main(arguments)
 
 
 def _checkpoint(arguments: list[str]) -> int:

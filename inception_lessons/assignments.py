@@ -12,11 +12,12 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 from inception_lessons import checks
 
-LONGEST = 50 * 2**20  # bytes of a submitted notebook
+LONGEST = 100 * 2**20  # bytes of a submitted notebook: nbgrader's own limit for a file
 _SOLUTION = re.compile(r"^(?P<indent>[ \t]*)#+ BEGIN SOLUTION.*?#+ END SOLUTION[^\n]*$", re.DOTALL | re.MULTILINE)
 _HIDDEN = re.compile(r"^[^\n]*#+ BEGIN HIDDEN TESTS.*?#+ END HIDDEN TESTS[^\n]*\n?", re.DOTALL | re.MULTILINE)
 
@@ -82,31 +83,28 @@ def copy(name: str, folder: str | Path) -> Path:
 def configure(c) -> None:
     """What nbgrader_config.py of a course says to nbgrader: the two parts of ours, and limits that suit a course."""
     from nbgrader import preprocessors as theirs
+    from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 
-    Mark, Stubs = _parts()
+    Mark, Stubs, Restore = _parts()
     c.CourseDirectory.course_id = "inception"
-    release = [Stubs if part is theirs.ClearSolutions else part for part in _default("generate_assignment")]
-    marking = [Mark if part is theirs.Execute else part for part in _default("autograde")]
+    release = [Stubs if part is theirs.ClearSolutions else part for part in _default(GenerateAssignment, "")]
+    marking = [Mark if part is theirs.Execute else part for part in _default(Autograde, "autograde_")]
     if Stubs not in release or Mark not in marking:
         raise ValueError("this nbgrader is put together in another way than 0.9.6: install the course's extra")
     c.GenerateAssignment.preprocessors = release
+    c.Autograde.sanitize_preprocessors = [Restore, *_default(Autograde, "sanitize_")]
     c.Autograde.autograde_preprocessors = marking
     c.OverwriteCells.add_missing_cells = True  # a test that a learner deleted comes back
-    c.HTMLExporter.mathjax_url = ""  # feedback opens without a network; formulas stay as they were typed
+    c.GenerateFeedback.preprocessors = [*_default(GenerateFeedback, ""), theirs.ClearHiddenTests]  # for next year's class
 
 
-def _default(converter: str) -> list:
-    if converter == "autograde":
-        from nbgrader.converters import Autograde
-
-        return list(Autograde.autograde_preprocessors.default())
-    from nbgrader.converters import GenerateAssignment
-
-    return list(GenerateAssignment.preprocessors.default())
+def _default(converter: type, kind: str) -> list:
+    """The preprocessors of one of nbgrader's converters, in their order."""
+    return list(getattr(converter, f"{kind}preprocessors").default())
 
 
-def _parts() -> tuple[type, type]:
-    """The two preprocessors, made when nbgrader is there."""
+def _parts() -> tuple[type, type, type]:
+    """Our preprocessors, made when nbgrader is there."""
     from nbformat.v4 import new_output
     from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor
 
@@ -135,17 +133,33 @@ def _parts() -> tuple[type, type]:
                 if found["passed"]:
                     cell.outputs = [new_output("stream", name="stdout", text=found["sentence"] + "\n")]
                 else:
-                    said = found["sentence"]
+                    said = textwrap.fill(found["sentence"], 100)
                     cell.outputs = [new_output("error", ename="CheckFailed", evalue=said, traceback=[said])]
             return nb, resources
 
-    return Mark, Stubs
+    class Restore(NbGraderPreprocessor):
+        """Before anything else: what a cell is follows from its name, whatever a submission's metadata say."""
+
+        def preprocess_cell(self, cell, resources, cell_index):
+            about = cell.metadata.get("nbgrader", {})
+            kind = re.fullmatch(r"(exercise|check|hidden)_\d+_\d+", str(about.get("grade_id")))
+            if not kind:
+                cell.metadata.pop("nbgrader", None)
+                return cell, resources
+            answer = kind[1] == "exercise"
+            about |= {"solution": answer, "grade": not answer, "locked": not answer, "task": False, "schema_version": 3}
+            if not answer:
+                about["points"] = 0  # nbgrader puts the right number back
+            return cell, resources
+
+    return Mark, Stubs, Restore
 
 
 def _label(cell, number: int) -> str:
     """What a cell is called in a sentence: the exercise that it answers, else its place."""
     grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
-    return f"your answer to {checks.exercise_of(grade_id)}" if grade_id.startswith("exercise_") else f"cell {number}"
+    exercise = re.fullmatch(r"exercise_(\d+)_(\d+)", grade_id)
+    return f"your answer to {exercise[1]}.{exercise[2]}" if exercise else f"cell {number}"
 
 
 def create(folder: str | Path) -> Path:
@@ -200,7 +214,8 @@ def mark(course: str | Path, name: str, submissions: str | Path | None = None) -
         _nbgrader(course, "autograde", name, "--force", *left_out, tolerant=True)
         _nbgrader(course, "generate_feedback", name, "--force", *left_out, tolerant=True)
     marks, whole = _marks(course, name)
-    failed |= {learner: "nbgrader could not grade it" for learner in good if learner not in marks}
+    graded = {path.parent.parent.name for path in course.glob(f"autograded/*/{name}/{name}.ipynb")}
+    failed |= {learner: f"nbgrader autograde {name} --student={learner} says why not" for learner in set(good) - graded}
     table = course / f"marks_{name}.csv"
     rows = [["learner", *whole, "sum", "note"], ["(most)", *whole.values(), sum(whole.values()), ""]]
     for learner in sorted(there | set(failed)):

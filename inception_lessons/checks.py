@@ -35,7 +35,7 @@ from torch import nn
 
 from inception_lessons import sandbox
 
-SECONDS, MEGABYTES = 10, 1000  # what an answer may take, for each probe: processor time, memory beyond torch's own
+SECONDS, MEGABYTES = 5, 1000  # what an answer may take, for each probe: processor time, memory beyond torch's own
 TOLERANCE = 1e-5  # of float32, relative to the largest right value
 _judging = None  # in the process that judges: makes the Answer that a check is given
 
@@ -49,7 +49,7 @@ class CheckFailed(Exception):
 
     def _render_traceback_(self):
         """In a notebook the sentence alone: the lines of a check say nothing to a learner."""
-        return [f"CheckFailed: {self}"]
+        return [textwrap.fill(f"CheckFailed: {self}", 110)]
 
 
 class Answer:

@@ -92,7 +92,7 @@ import copy
 import torch
 
 def fold_into_next(norm, conv):
-    if conv.padding not in (0, (0, 0), "valid"):
+    if conv.padding not in [(0, 0), "valid"]:
         raise ValueError("padding")
     with torch.no_grad():
         at_zero = norm(torch.zeros(1, conv.in_channels, 1, 1)).flatten()
@@ -113,7 +113,7 @@ import torch
 from torch import nn
 
 def fold_into_next(norm, conv):
-    if conv.padding == "same" and conv.kernel_size != (1, 1) or conv.padding != "same" and sum(conv.padding) > 0:
+    if conv.padding == "same" or conv.padding != "valid" and sum(conv.padding) > 0:
         raise ValueError(f"padding {conv.padding}")
     g = conv.groups
     std = (norm.running_var.double() + norm.eps).sqrt()
@@ -163,7 +163,7 @@ WRONG = {
         Wrong("normalizing with the unbiased variance", [("unbiased=False", "unbiased=True"), ("var * count / (count - 1) -", "var -")], "normalized with the biased"),
         Wrong("affine ignored", [("return normal * self.weight[:, None, None] + self.bias[:, None, None]", "return normal")], "no effect on the output"),
         Wrong("batch statistics at inference", [("if self.training:", "if True:")], "yours still uses those of the batch"),
-        Wrong("running statistics in training", [("scale = torch", "mean, var = self.running_mean, self.running_var\n        scale = torch")], "yours uses the running ones"),
+        Wrong("running statistics in training", [("scale = torch", "mean, var = self.running_mean.clone(), self.running_var.clone()\n        scale = torch")], "yours uses the running ones"),
         Wrong("eps outside the root", [("torch.rsqrt(var + self.eps)", "(1 / (var.sqrt() + self.eps))")], "eps belongs inside", keeps=2),
         Wrong("momentum the wrong way round", [("self.momentum * (mean", "(1 - self.momentum) * (mean"), ("self.momentum * (var", "(1 - self.momentum) * (var")], "the other way round"),
         Wrong("groups of every second channel", [("grouped = x.reshape(n, self.groups, -1, h, w)", "grouped = x.reshape(n, -1, self.groups, h, w).transpose(1, 2)"),
@@ -177,13 +177,13 @@ WRONG = {
     "2.2": [
         Wrong("padding counted", [("kept = x[real]\n", "kept = x\n"), ("out[real] = (kept", "out[real] = (kept[real]")], "Padding is counted"),
         Wrong("zeros counted", [("kept = x[real]\n", "kept = x * real[:, None, None, None]\n"), ("out[real] = (kept", "out[real] = (x[real]")], "zeros are still counted"),
-        Wrong("the mask upside down", [("kept = x[real]", "kept = x[~real]"), ("out[real]", "out[~real]"), ("if not real.any()", "if real.all():\n        real = ~real\n    if not real.any()")], "left out the real"),
+        Wrong("the mask upside down", [("kept = x[real]", "kept = x[~real] if not real.all() else x"), ("out[real]", "out[~real if not real.all() else real]")], "left out the real"),
         Wrong("biased variance returned", [("var * count / (count - 1)", "var")], "returned is the biased one"),
         Wrong("normalized with the unbiased variance", [("unbiased=False", "unbiased=True"), ("var * count / (count - 1)", "var")], "output is normalized with the unbiased"),
         Wrong("no refusal", [("if not real.any():", "if False:")], "should be refused", keeps=3),
         Wrong("padding multiplied away", "def masked_batch_norm(x, real, eps=1e-5):\n    if not real.any():\n        raise ValueError\n    m = real.float()[:, None, None, None]\n    n = real.sum() * x.shape[2] * x.shape[3]\n    mean = (x * m).sum((0, 2, 3)) / n\n    c = (x - mean[None, :, None, None]) * m\n    s = (c * c).sum((0, 2, 3))\n    return c / (s / n + eps).sqrt()[None, :, None, None], mean, s / (n - 1)\n", "0 * nan", keeps=2),
         Wrong("padding normalized too", [("out = torch.zeros_like(x)\n    out[real] = (kept -", "out = (x -")], "output of the padding"),
-        Wrong("the first ones are the real ones", [("kept = x[real]", "kept = x[: int(real.sum())]"), ("out[real]", "out[: int(real.sum())]")], "first examples are taken", keeps=2),
+        Wrong("the first ones are the real ones", [("kept = x[real]", "kept = x[: int(real.sum())]"), ("out[real]", "out[: int(real.sum())]")], "last examples are taken", keeps=2),
         Wrong("examples counted, not values", [("count = kept.numel() / kept.shape[1]", "count = len(kept)")], "the variance where all examples are real"),
         Wrong("eps ignored", [("[:, None, None] + eps)", "[:, None, None] + 1e-5)")], "eps is not the one", keeps=2),
     ],
@@ -194,8 +194,8 @@ WRONG = {
         Wrong("scaled twice", [("shift = (conv.weight.sum", "shift = (folded.weight.sum")], "scaled twice"),
         Wrong("kernel averaged", [("conv.weight.sum((2, 3))", "conv.weight.mean((2, 3))")], "summed over the whole kernel"),
         Wrong("running mean forgotten", [("norm.bias - a * norm.running_mean", "norm.bias")], "running mean is missing"),
-        Wrong("padding accepted", [("if any(padding):", "if False:")], "cannot be folded", keeps=0),
-        Wrong("padding on both sides only", [("if any(padding):", "if all(padding):")], "in one direction alone", keeps=2),
+        Wrong("padding accepted", [('if conv.padding not in ((0, 0), "valid"):', "if False:")], "cannot be folded", keeps=0),
+        Wrong("padding on both sides only", [('if conv.padding not in ((0, 0), "valid"):', 'if conv.padding == "same" or conv.padding != "valid" and all(conv.padding):')], "in one direction alone", keeps=2),
         Wrong("groups forgotten", [("torch.arange(out) // (out // conv.groups)", "torch.zeros(out, dtype=torch.long)")], "the output for one with 2 groups", keeps=2),
         Wrong("eps of the default", [("norm.running_var + norm.eps", "norm.running_var + 1e-5")], "eps is not the one", keeps=2),
         Wrong("the old one changed", [("folded = nn.Conv2d(", "nn.Conv2d("), ("with torch.no_grad():\n        folded", "folded = conv\n    with torch.no_grad():\n        folded"), ("shift = (conv.weight.sum((2, 3)) * b)", "shift = ((conv.weight / a[:, :, None, None]).sum((2, 3)) * b)")], "should stay as it was"),
