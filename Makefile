@@ -13,27 +13,33 @@ setup = command -v $(python) >/dev/null || { \
 	exit 1; }; $(python) .ci/setup.py $(SETUP)
 nbval = --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 
-.PHONY: help lab test notebooks bench lint clean distclean
+.PHONY: help lab test course notebooks bench lint clean distclean
 
 help:
 	@echo "make lab         open the course in JupyterLab      make lab ARGS=--no-browser, make lab PYTHON=python3.12"
 	@echo "make test        the unit tests, then every notebook, its numbers compared"
+	@echo "make course      what a teacher needs: nbgrader, and a course in build/course"
 	@echo "make notebooks   run every notebook afresh and store its outputs"
 	@echo "make bench       speed: networks beside their peers, training, lessons, import"
 	@echo "make lint        ruff over package, tests and notebooks"
-	@echo "make clean       remove what was built; make distclean: the environment .venv too"
+	@echo "make clean       remove what was built, but for your assignments and your course; make distclean: the environment .venv too"
 
 lab:
 	@$(setup)
+	@$(inside) -m inception_lessons assignments copy >/dev/null
 	@root=; [ "$$(id -u)" != 0 ] || root=--allow-root; \
 	$(inside) -m jupyterlab --ip=127.0.0.1 --ServerApp.root_dir="$$PWD" \
 	--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $$root $(ARGS)
 
 test:
-	@$(setup) --extras tests,parity,export
+	@$(setup) --extras tests,parity,export,course,hub
 	@$(inside) -m pytest tests || { echo "make test: a unit test failed; the notebooks were not run." >&2; exit 1; }
-	@$(inside) -m pytest $(nbval) notebooks/*.ipynb || \
+	@$(inside) -m pytest $(nbval) notebooks/*.ipynb notebooks/assignments/*/*.ipynb || \
 	{ echo "make test: the unit tests pass, a notebook fails." >&2; exit 1; }
+
+course:
+	@$(setup) --extras course
+	@$(inside) -m inception_lessons assignments create build/course
 
 notebooks:
 	@$(setup) --extras tests
@@ -48,7 +54,8 @@ lint:
 	@$(inside) -m ruff check .
 
 clean:
-	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf dist .pytest_cache .ruff_cache .hypothesis
+	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name assignments ! -name course -exec rm -rf {} +
 	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
 
 distclean: clean

@@ -24,6 +24,7 @@ import inspect
 import linecache
 import math
 import re
+import sys
 import textwrap
 import traceback
 from collections.abc import Callable
@@ -245,7 +246,7 @@ def _count() -> None:
 
 def exercise_of(check: str) -> str:
     """ "check_2_1" or "hidden_2_1" -> "2.1"; raises ValueError for a name without two numbers at its end."""
-    found = re.search(r"(\d+)_(\d+)$", check)
+    found = re.fullmatch(r"(?:check|hidden|exercise)_(\d+)_(\d+)", check)
     if not found:
         raise ValueError(f"a check is named after its exercise, as in check_2_1; got {check}")
     return f"{found[1]}.{found[2]}"
@@ -270,11 +271,9 @@ def _judge(work: dict, ask: Callable) -> dict:
             said.append(f"{exercise}: {count}. {'Hidden tests run when it is graded.' if _graded(check) else ''}".rstrip())
 
     judging.passed = 0
-    import inception_lessons.checks as checks
-
-    checks._judging = _judging = judging
+    _judging = judging
     try:
-        _execute("test", work["test"], _words(checks))
+        _execute("test", work["test"], _words())
     except CheckFailed as failed:
         return {"passed": False, "sentence": str(failed)}
     return {"passed": True, "sentence": "\n".join(said)}
@@ -285,8 +284,9 @@ def _graded(check: Callable) -> bool:
     return check.__module__ != __name__
 
 
-def _words(checks) -> dict:
-    return {"torch": torch, "nn": nn, "F": F, "math": math, "checks": checks, "__name__": "check"}
+def _words() -> dict:
+    """What a check and its probes see."""
+    return {"torch": torch, "nn": nn, "F": F, "math": math, "checks": sys.modules[__name__], "__name__": "check"}
 
 
 def _execute(label: str, text: str, namespace: dict) -> None:
@@ -297,8 +297,6 @@ def _execute(label: str, text: str, namespace: dict) -> None:
 
 def _probe(work: dict) -> dict:
     """The entry of the guarded process: the learner's definitions, then the probe."""
-    import inception_lessons.checks as checks
-
     namespace, problems = {"__name__": "answer"}, []
     for label, text in work["cells"]:
         try:
@@ -311,7 +309,7 @@ def _probe(work: dict) -> dict:
     if missing:
         why = f" A cell could not be run: {problems[-1]}" if problems else ""
         return {"missing": f"There is no {' and no '.join(missing)} in your notebook.{why}"}
-    words = _words(checks) | {"__name__": "probe"}
+    words = _words() | {"__name__": "probe"}
     _execute("probe", work["probe"], words)
     try:
         torch.manual_seed(0)
@@ -384,8 +382,6 @@ def cells(sources: list[tuple[str, str]]) -> list[list[str]]:
 
 def _notebook() -> list[list[str]]:
     """The cells that this notebook has run so far, in the order in which they ran."""
-    import sys
-
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is None or "In" not in shell.user_ns:
         raise ValueError("checks.run was called outside a notebook, and found no cells; checks.judge takes their text")
