@@ -95,7 +95,10 @@ def configure(c) -> None:
     c.Autograde.sanitize_preprocessors = [Restore, *_default(Autograde, "sanitize_")]
     c.Autograde.autograde_preprocessors = marking
     c.OverwriteCells.add_missing_cells = True  # a test that a learner deleted comes back
-    c.GenerateFeedback.preprocessors = [*_default(GenerateFeedback, ""), theirs.ClearHiddenTests]  # for next year's class
+    c.GenerateFeedback.preprocessors = [
+        *_default(GenerateFeedback, ""),
+        theirs.ClearHiddenTests,
+    ]  # for next year's class
 
 
 def _default(converter: type, kind: str) -> list:
@@ -226,7 +229,11 @@ def mark(course: str | Path, name: str, submissions: str | Path | None = None) -
     with open(beside, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
     os.replace(beside, table)
-    return {"marks": {row[0]: dict(zip(whole, row[1:-2], strict=True)) for row in rows[2:]}, "failed": failed, "table": table}
+    return {
+        "marks": {row[0]: dict(zip(whole, row[1:-2], strict=True)) for row in rows[2:]},
+        "failed": failed,
+        "table": table,
+    }
 
 
 def _collect(course: Path, name: str, folder: Path) -> dict:
@@ -259,7 +266,8 @@ def _unreadable(folder: Path, name: str) -> str:
     if not path.exists():
         return f"no file {name}.ipynb"
     if path.stat().st_size > LONGEST:
-        return f"the notebook has {path.stat().st_size / 2**20:.0f} MB, and {LONGEST / 2**20:.0f} are allowed: clear its outputs"
+        size, most = path.stat().st_size / 2**20, LONGEST / 2**20
+        return f"the notebook has {size:.0f} MB, and {most:.0f} are allowed: clear its outputs"
     try:
         nbformat.read(path, 4)
     except Exception as error:  # whatever a damaged file makes it raise
@@ -277,7 +285,7 @@ def _nbgrader(course: Path, *arguments: str, tolerant: bool = False) -> None:
 
 
 def _marks(course: Path, name: str) -> tuple[dict, dict]:
-    """-> ({learner: {"2.1": points}}, {"2.1": the most}), as nbgrader's database has them, checks and hidden together."""
+    """-> ({learner: {"2.1": points}}, {"2.1": the most}), from nbgrader's database, check and hidden test together."""
     from nbgrader.api import Gradebook
 
     marks, whole = {}, {}

@@ -54,11 +54,11 @@ class CheckFailed(Exception):
 
 
 class Answer:
-    """What the learner defined under the names that `run` was given: ``answer(probe, *args)`` -> what the probe returns.
+    """What the learner defined under the names that `run` was given: ``answer(probe, *args)`` -> the probe's result.
 
-    The probe's text runs after the learner's definitions, in a guarded process; it gets the learner's objects first, then
-    the arguments (numbers, text, tensors, and lists and dicts of them), and returns such values. Raises Wrong with a
-    sentence where the answer is missing, raises, takes too long or too much memory, or ends the process.
+    The probe's text runs after the learner's definitions, in a guarded process; it gets the learner's objects first,
+    then the arguments (numbers, text, tensors, and lists and dicts of them), and returns such values. Raises Wrong with
+    a sentence where the answer is missing, raises, takes too long or too much memory, or ends the process.
     """
 
     def __init__(self, ask: Callable, cells: list, names: list, exercise: str, limits: dict):
@@ -67,7 +67,9 @@ class Answer:
     def __call__(self, probe: Callable, *args):
         """Run the probe with the learner's objects; its result."""
         if probe.__closure__:
-            raise TypeError(f"the probe {probe.__name__} uses {probe.__code__.co_freevars}: hand them over as arguments")
+            raise TypeError(
+                f"the probe {probe.__name__} uses {probe.__code__.co_freevars}: hand them over as arguments"
+            )
         work = {"cells": self._cells, "names": self._names, "args": list(args)}
         work |= {"probe": textwrap.dedent(inspect.getsource(probe)), "function": probe.__name__}
         order = {"entry": "inception_lessons.checks:_probe", "work": work, "guarded": True, **self._limits}
@@ -107,8 +109,8 @@ def varied(*shape: int, seed: int = 0, mean: float = 0.4, scale: float = 1.3) ->
 def fill(module: nn.Module) -> nn.Module:
     """Give each parameter values that depend on its shape alone, so that two modules with equal layers agree.
 
-    Whatever the layers are called and in whatever order they were made: a check that uses this chooses sizes at which no
-    two weights have the same shape. One-dimensional parameters of equal length do get equal values.
+    Whatever the layers are called and in whatever order they were made: a check that uses this chooses sizes at which
+    no two weights have the same shape. One-dimensional parameters of equal length do get equal values.
     """
     with torch.no_grad():
         for parameter in module.parameters():
@@ -131,7 +133,7 @@ def same(
 ) -> None:  # fmt: skip
     """Raise Wrong unless `got` is `wanted`: numbers and tensors within the tolerance, everything else exactly.
 
-    `what` begins the sentence ("the output"), `source` says where the right value is from ("that of torch.nn.BatchNorm2d").
+    `what` begins the sentence ("the output"), `source` says where the right value is from ("torch's batch norm").
     `unless` names mistakes: sentence -> the value that this mistake gives. The first that `got` equals is the answer.
     """
     _count()
@@ -152,7 +154,11 @@ def _agree(got: object, wanted: object, tolerance: float) -> bool:
         scale = finite.abs().max().item() if finite.numel() else 1.0
         return torch.allclose(got, wanted, rtol=0, atol=tolerance * max(scale, 1e-12), equal_nan=True)
     if isinstance(wanted, dict):
-        return isinstance(got, dict) and set(got) == set(wanted) and all(_agree(got[k], wanted[k], tolerance) for k in wanted)
+        return (
+            isinstance(got, dict)
+            and set(got) == set(wanted)
+            and all(_agree(got[k], wanted[k], tolerance) for k in wanted)
+        )
     if isinstance(wanted, list | tuple):
         return (
             isinstance(got, list | tuple)
@@ -186,8 +192,8 @@ def _difference(what: str, got: object, wanted: object, source: str) -> str:
         if not place:
             return f"{what} is {got.item():.6g}; right is {wanted.item():.6g}{source}."
         return (
-            f"{what} differs from the right one{source} in {int((gap > TOLERANCE * gap.max()).sum())} of {gap.numel()} places, "
-            f"most at {list(place)}: {got[place].item():.6g}, where {wanted[place].item():.6g} is right."
+            f"{what} differs from the right one{source} in {int((gap > TOLERANCE * gap.max()).sum())} of {gap.numel()} "
+            f"places, most at {list(place)}: {got[place].item():.6g}, where {wanted[place].item():.6g} is right."
         )
     if isinstance(wanted, dict) and isinstance(got, dict):
         if set(got) != set(wanted):
@@ -209,8 +215,8 @@ def _short(value: object) -> str:
 def run(check: Callable, *names: str, seconds: float = SECONDS, megabytes: int = MEGABYTES) -> None:
     """Check the learner's `names`: print a line where all is right, raise CheckFailed with a sentence where not.
 
-    The exercise is in the check's name: ``check_2_1``. `seconds` (processor time) and `megabytes` limit each probe. Raises
-    ValueError outside a notebook, where there are no cells to take the learner's definitions from; `judge` takes them.
+    The exercise is in the check's name: ``check_2_1``. `seconds` (processor time) and `megabytes` limit each probe.
+    Raises ValueError outside a notebook: there are no cells to take definitions from; `judge` takes their text.
     """
     limits = {"seconds": seconds, "megabytes": megabytes}
     if _judging is not None:  # in the clean process: the text of a whole test cell came here
@@ -268,7 +274,9 @@ def _judge(work: dict, ask: Callable) -> dict:
         if check.__name__.startswith("hidden"):
             said.append(f"{exercise}: {count}.")
         else:
-            said.append(f"{exercise}: {count}. {'Hidden tests run when it is graded.' if _graded(check) else ''}".rstrip())
+            said.append(
+                f"{exercise}: {count}. {'Hidden tests run when it is graded.' if _graded(check) else ''}".rstrip()
+            )
 
     judging.passed = 0
     _judging = judging
@@ -331,15 +339,19 @@ def _raised(error: BaseException, labels: list[str]) -> str:
     text = f"{type(error).__name__}: {error}".rstrip(": ")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in labels]
     if isinstance(error, NameError) and frames:
-        text += ". A check sees functions, classes, imports and plain constants alone: put what you need inside the function"
-    return f"{text[:400]} (line {frames[-1].lineno} of {frames[-1].filename}: {frames[-1].line})." if frames else f"{text[:400]}."
+        text += ". A check sees functions, classes, imports and plain constants: put what you need inside the function"
+    return (
+        f"{text[:400]} (line {frames[-1].lineno} of {frames[-1].filename}: {frames[-1].line})."
+        if frames
+        else f"{text[:400]}."
+    )
 
 
 # ------------------------------------------------------------------------------------------- what the learner defined
 
 
 def definitions(source: str) -> str:
-    """A cell's text -> the same lines with everything blanked but definitions: what can be run again without running all.
+    """A cell's text -> its lines with all but definitions blanked: what can be run again without running everything.
 
     Functions, classes, imports, and names given a value that calls nothing. Line numbers stay. A line of IPython's own
     (% or !) is dropped. Raises SyntaxError as Python does.

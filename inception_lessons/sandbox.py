@@ -1,9 +1,9 @@
 """Code that may do anything, run in a process of its own: limits on time, memory, files; the answer comes back as data.
 
 A learner's function may loop for ever, fill the memory, end its process or change torch. So it runs in a child that
-starts clean, is stopped from outside, and hands back plain values and tensors, never objects. On Linux a *host* that has
-imported torch once forks such children in milliseconds; elsewhere, where a fork is not safe beside torch's threads, each
-child is a new Python and costs the import.
+starts clean, is stopped from outside, and hands back plain values and tensors, never objects. On Linux a *host* that
+has imported torch once forks such children in milliseconds; elsewhere, where a fork is not safe beside torch's threads,
+each child is a new Python and costs the import.
 
 This stops accidents and casual cheating. It is no jail: who grades strangers does it on a machine that holds nothing
 else.
@@ -59,7 +59,9 @@ def pack(value: object) -> bytes:
             return {"tuple" if isinstance(item, tuple) else "list": [plain(part) for part in item]}
         if isinstance(item, dict):
             return {"dict": [[plain(key), plain(part)] for key, part in item.items()]}
-        raise TypeError(f"something of type {type(item).__name__} came, and only numbers, text, tensors, lists and dicts can be compared")
+        raise TypeError(
+            f"something of type {type(item).__name__} came; numbers, text, tensors, lists and dicts can be compared"
+        )
 
     header = json.dumps(plain(value)).encode()
     return struct.pack("<Q", len(header)) + header + safetensors.torch.save(tensors)
@@ -97,12 +99,14 @@ class Refused(PermissionError):
 
 
 def _guard(folder: str) -> None:
-    """From here on this process reads Python's own folders, writes its own, and starts nothing. There is no way back."""
+    """From here on this process reads Python's folders, writes its own, and starts nothing. There is no way back."""
     own = os.path.realpath(folder)
     package = Path(__file__).resolve().parent
     readable = [own, *{os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, package)}]
     readable += [os.path.realpath(path) for path in sys.path if path.endswith("site-packages")]
-    readable += [os.path.join(os.path.sep, *parts) for parts in (("proc",), ("sys",), ("dev",), ("usr", "share", "zoneinfo"))]
+    readable += [
+        os.path.join(os.path.sep, *parts) for parts in (("proc",), ("sys",), ("dev",), ("usr", "share", "zoneinfo"))
+    ]
 
     def inside(path, folders):
         if isinstance(path, int):
@@ -110,7 +114,16 @@ def _guard(folder: str) -> None:
         real = os.path.realpath(os.fsdecode(path))
         return any(real == folder or real.startswith(folder + os.sep) for folder in folders)
 
-    starts = {"os.system", "os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn"}
+    starts = {
+        "os.system",
+        "os.fork",
+        "os.forkpty",
+        "os.exec",
+        "os.posix_spawn",
+        "os.spawn",
+        "subprocess.Popen",
+        "pty.spawn",
+    }
     starts |= {"os.startfile", "ctypes.dlopen", "os.kill", "os.killpg"}
     changes = {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod"}
     changes |= {"os.chown", "os.utime", "shutil.rmtree", "shutil.move", "shutil.copyfile"}
@@ -118,7 +131,9 @@ def _guard(folder: str) -> None:
     def watch(event, args):
         if event == "open":
             path, mode, flags = args
-            writes = set(mode or "") & set("wax+") if isinstance(mode, str) else (flags or 0) & (os.O_WRONLY | os.O_RDWR)
+            writes = (
+                set(mode or "") & set("wax+") if isinstance(mode, str) else (flags or 0) & (os.O_WRONLY | os.O_RDWR)
+            )
             if path is None or inside(path, [own]) or os.fsdecode(path) == os.devnull:
                 return
             if writes:
@@ -127,6 +142,8 @@ def _guard(folder: str) -> None:
                 raise Refused(f"an answer may not read {os.fsdecode(path)}")
         elif event in starts:
             raise Refused(f"an answer may not start programs or end them ({event})")
+        elif event == "sqlite3.connect" and not inside(args[0], [own]):
+            raise Refused(f"an answer may not read {os.fsdecode(args[0])}")
         elif event in changes:
             if not all(inside(path, [own]) for path in args[:2] if isinstance(path, str | bytes | os.PathLike)):
                 raise Refused(f"an answer may not change files outside its own folder ({event} {args[0]})")
@@ -177,7 +194,7 @@ def _work(job: list[bytes], folder: str, ask: Callable | None) -> None:
 
 
 def _outcome(folder: str, status: int, reason: str) -> dict:
-    """What became of a child that ended: {"value"} or one of {"time"}, {"memory"}, {"died"}, {"error"}; and "printed"."""
+    """What became of a child that ended: {"value"}, {"time"}, {"memory"}, {"died"} or {"error"}; and "printed"."""
     try:
         with open(os.path.join(folder, "printed"), "rb") as file:
             found = {"printed": file.read(4 * PRINTED).decode("utf-8", "replace")[:PRINTED]}
@@ -359,14 +376,14 @@ def _environment() -> dict[str, str]:
 
 
 class Host:
-    """The parent's end: `run(entry, work)` -> outcome. Started at the first run, closed at exit, started anew if lost."""
+    """The parent's end: `run(entry, work)` -> outcome. Started at the first run, closed at exit, and anew if lost."""
 
     def __init__(self, forks: bool = FORKS):
         self.forks, self.process = forks, None
         atexit.register(self.close)
 
     def run(self, entry: str, work: object, *, seconds: float = 60, megabytes: int = 4000) -> dict:
-        """"module:function", plain values -> {"value": what function(work, ask) returned} or what became of it instead.
+        """ "module:function", plain values -> {"value": what function(work, ask) returned}, or what became of it.
 
         `ask(order)` lets that function have a child of its own, guarded if the order says so. Raises OSError where no
         process can be started.

@@ -108,7 +108,8 @@ COMPARED = {
 }  # fmt: skip
 NAMED = {
     "mean": "sum", "sum": "mean", "var": "std", "min": "max", "max": "min", "zeros": "ones", "ones": "zeros",
-    "zeros_like": "ones_like", "ones_like": "zeros_like", "argmax": "argmin", "argmin": "argmax", "any": "all", "all": "any",
+    "zeros_like": "ones_like", "ones_like": "zeros_like", "argmax": "argmin", "argmin": "argmax",
+    "any": "all", "all": "any",
     "sqrt": "square", "rsqrt": "sqrt", "square": "abs", "exp": "log", "log": "exp", "floor": "ceil", "ceil": "floor",
     "MaxPool2d": "AvgPool2d", "AvgPool2d": "MaxPool2d", "max_pool2d": "avg_pool2d", "avg_pool2d": "max_pool2d",
     "relu": "sigmoid", "ReLU": "Sigmoid", "softmax": "log_softmax", "log_softmax": "softmax", "append": "count",
@@ -119,8 +120,8 @@ NAMED = {
 def mutants(text: str) -> Iterator[tuple[str, str]]:
     """A solution's text -> (what was changed, the changed text), one small change each.
 
-    Operators, comparisons, numbers, axes, keyword arguments, names of reductions, negations, conditions, the order of two
-    arguments, and statements that are left out. Texts of errors and docstrings stay.
+    Operators, comparisons, numbers, axes, keyword arguments, names of reductions, negations, conditions, the order of
+    two arguments, and statements that are left out. Texts of errors and docstrings stay.
     """
     tree = ast.parse(text)
     nodes = [node for node in ast.walk(tree) if not isinstance(node, ast.Module)]

@@ -1,4 +1,4 @@
-"""The assignments: their checks tested with right, wrong and mutated answers; copies that give nothing away; a class."""
+"""The assignments: checks tested with right, wrong and mutated answers; copies that give nothing away; a class."""
 
 import csv
 import json
@@ -52,7 +52,7 @@ def test_wrong_answers_lose_marks_with_a_sentence_of_their_own(name, number):
     for answer in wrong:
         points, said = marking.judged(exercise, answer.text(exercise))
         assert points == answer.keeps < sum(exercise.points.values()), f"{answer.name}: {points} points, {said}"
-        (own,) = {sentence for sentence in said if answer.says in sentence} or {None}
+        own = next((sentence for sentence in said if answer.says in sentence), None)
         assert own, f"{answer.name}: {answer.says!r} is not in {said}"
         assert own not in sentences, f"{answer.name} is told the same as {sentences[own]}: {own}"
         sentences[own] = answer.name
@@ -94,11 +94,19 @@ def test_mutants_are_made():
 '''
     made = dict(marking.mutants(text))
     for what in (
-        "line 1: last axis dropped: (0, 2)", "line 1: truth turned round: True", "line 3: and/or changed: x.sum() > 3 and not keep",
-        "line 3: comparison changed: x.sum() > 3", "line 3: sign or not dropped: not keep", "line 3: mean for sum: x.sum",
-        "line 5: dim= dropped: x.mean(dim=axis, keepdim=keep)", "line 5: Mult changed: x.mean(dim=axis, keepdim=keep) * 2",
-        "line 6: left out: total += 1", "line 6: Add changed: total += 1", "line 7: two arguments swapped: g(x, 0.5)",
-        "line 7: another number: 0.5", "line 7: left out: return total - g(x, 0.5)", "line 1: one more: 2",
+        "line 1: last axis dropped: (0, 2)", "line 1: truth turned round: True",
+        "line 3: and/or changed: x.sum() > 3 and not keep",
+        "line 3: comparison changed: x.sum() > 3",
+        "line 3: sign or not dropped: not keep",
+        "line 3: mean for sum: x.sum",
+        "line 5: dim= dropped: x.mean(dim=axis, keepdim=keep)",
+        "line 5: Mult changed: x.mean(dim=axis, keepdim=keep) * 2",
+        "line 6: left out: total += 1",
+        "line 6: Add changed: total += 1",
+        "line 7: two arguments swapped: g(x, 0.5)",
+        "line 7: another number: 0.5",
+        "line 7: left out: return total - g(x, 0.5)",
+        "line 1: one more: 2",
     ):  # fmt: skip
         assert what in made, (what, sorted(made))
     assert len(set(made.values())) == len(made) and not any("Adds 2" in m or "x - 1" in m for m in made.values())
@@ -120,7 +128,9 @@ def test_master(name):
         row = re.search(rf"^\| {re.escape(number)} \|.*\| [●○]{{5}} \| [●○]{{5}} \| \d+ \| 5 \|$", text, re.MULTILINE)
         assert row, f"{number} has no row with difficulty, importance, minutes and points"
         part = text.split(f"## Exercise {number}:")[1].split("\n## ")[0]
-        assert [re.search(rf"<summary>Hint {n}: [^<]+</summary>[^\n]{{20,}}</details>", part) is not None for n in (1, 2, 3)] == [True] * 3
+        assert [
+            re.search(rf"<summary>Hint {n}: [^<]+</summary>[^\n]{{20,}}</details>", part) is not None for n in (1, 2, 3)
+        ] == [True] * 3
         assert exercise.points == {"check": 2, "hidden": 3}
         key = number.replace(".", "_")
         assert cells[f"check_{key}"].metadata["tags"] == ["raises-exception"]
@@ -139,10 +149,10 @@ def lines(text: str) -> set[str]:
 
 
 def secrets(name: str) -> tuple[set[str], set[str]]:
-    """-> what no learner's copy may hold: lines of solutions and of hidden tests that are not in the visible parts too."""
+    """-> what no learner's copy may hold: lines of solutions and of hidden tests that are not in visible parts too."""
     given, hidden = set(), set()
+    visible = set().union(*(lines(e.stub) | lines(e.check) for e in marking.exercises(name).values()))
     for exercise in marking.exercises(name).values():
-        visible = lines(exercise.stub) | lines(exercise.check)
         given |= lines(exercise.solution) - visible
         hidden |= lines("\n".join(assignments._HIDDEN.findall(exercise.hidden))) - visible
     return given, hidden
@@ -150,7 +160,10 @@ def secrets(name: str) -> tuple[set[str], set[str]]:
 
 def expected_numbers(name: str) -> set[str]:
     """Numbers with four digits or more that only the hidden tests have."""
-    found = [set(re.findall(r"\d[\d_]*\.?\d*", text)) for text in ("\n".join(e.hidden for e in marking.exercises(name).values()),)]
+    found = [
+        set(re.findall(r"\d[\d_]*\.?\d*", text))
+        for text in ("\n".join(e.hidden for e in marking.exercises(name).values()),)
+    ]
     seen = set(re.findall(r"\d[\d_]*\.?\d*", "\n".join(e.check for e in marking.exercises(name).values())))
     return {number for number in found[0] - seen if len(re.sub(r"\D", "", number)) >= 5}
 
@@ -183,7 +196,11 @@ def test_learners_tree_gives_nothing_away(tmp_path):
         assert len(given) >= 8 and len(hidden) >= 20
         for path, text in texts.items():
             found = lines(text)
-            wanted = (given | hidden) if path.parent.name == "assignments" else {line for line in given | hidden if len(line) > 60}
+            wanted = (
+                (given | hidden)
+                if path.parent.name == "assignments"
+                else {line for line in given | hidden if len(line) > 60}
+            )
             leaks += [(path.name, line) for line in wanted & found]
             leaks += [(path.name, number) for number in expected_numbers(name) if path.stem == name and number in text]
             if path.stem == name:
@@ -220,7 +237,9 @@ def test_copies_run_up_to_their_stubs(name, tmp_path):
     assert ran.returncode == 0 and " passed" in ran.stdout and "failed" not in ran.stdout, ran.stdout[-3000:]
     import nbclient
 
-    done = nbclient.NotebookClient(notebook, timeout=120, allow_errors=True, resources={"metadata": {"path": tmp_path}}).execute()
+    done = nbclient.NotebookClient(
+        notebook, timeout=120, allow_errors=True, resources={"metadata": {"path": tmp_path}}
+    ).execute()
     for cell in done.cells:
         grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
         said = [output for output in cell.get("outputs", []) if output.output_type == "error"]
@@ -242,7 +261,9 @@ def course(tmp_path_factory):
 def nbgrader(course: Path, *arguments: str) -> str:
     """One of the README's commands, as a teacher gives it."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    ran = subprocess.run(["nbgrader", *arguments], cwd=course, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    ran = subprocess.run(
+        ["nbgrader", *arguments], cwd=course, env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stderr[-3000:]
     return ran.stderr
 
@@ -251,12 +272,76 @@ def nbgrader(course: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("name", marking.NAMES)
 def test_nbgrader_releases_the_same_copy(name, course, tmp_path):
     nbgrader(course, "generate_assignment", name, "--force")
-    theirs, ours = (nbformat.read(p, 4) for p in (course / "release" / name / f"{name}.ipynb", assignments.copy(name, tmp_path)))
+    theirs, ours = (
+        nbformat.read(p, 4) for p in (course / "release" / name / f"{name}.ipynb", assignments.copy(name, tmp_path))
+    )
     assert [cell.source.rstrip() for cell in theirs.cells] == [cell.source.rstrip() for cell in ours.cells]
     assert [c.metadata.get("nbgrader", {}).get("grade_id") for c in theirs.cells] == [
         c.metadata.get("nbgrader", {}).get("grade_id") for c in ours.cells
     ]
-    assert [c.metadata.get("editable", True) for c in theirs.cells] == [c.metadata.get("editable", True) for c in ours.cells]
+    assert [c.metadata.get("editable", True) for c in theirs.cells] == [
+        c.metadata.get("editable", True) for c in ours.cells
+    ]
+
+
+@needs_nbgrader
+def test_the_readmes_five_steps(tmp_path):
+    """A teacher's commands as the README has them, for two learners."""
+    text = (marking.root() / "README.md").read_text(encoding="utf-8").split("## Assignments")[1]
+    steps = [line.split("   #")[0].strip() for line in text.split("```")[1].strip().split("\n")]
+    assert steps[0] == "make course && cd build/course && . ../../.venv/bin/activate" and len(steps) == 5
+    course, name = assignments.create(tmp_path / "course"), "02_batch_norm"
+    for learner, text_of in {"ada": "solution", "bob": "stub"}.items():
+        notebook, cells = cells_of(assignments.copy(name, tmp_path / "copy"))
+        for number, exercise in marking.exercises(name).items():
+            cells[f"exercise_{number.replace('.', '_')}"].source = getattr(exercise, text_of)
+        nbformat.write(notebook, course / f"{learner}.ipynb")
+    steps.insert(3, steps[2].replace("ada", "bob"))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for step in steps[1:]:
+        ran = subprocess.run(
+            step, shell=True, cwd=course, env=os.environ | {"PATH": path}, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, f"{step}: {ran.stderr[-2000:]}"
+    with open(course / "grades.csv", newline="", encoding="utf-8") as file:
+        grades = {row["student_id"]: (float(row["score"]), float(row["max_score"])) for row in csv.DictReader(file)}
+    assert grades == {"ada": (20, 20), "bob": (0, 20)}
+    pages = [path.read_text(encoding="utf-8") for path in sorted(course.glob(f"feedback/*/{name}/{name}.html"))]
+    assert "2.1: 20 checks pass" not in pages[0] and "is not written yet" not in pages[0]
+    assert "Exercise 2.1 is not written yet." in pages[1]
+
+
+def test_bad_courses_and_names(tmp_path, monkeypatch):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.txt").write_text("dear")
+    with pytest.raises(FileExistsError, match="letters is not empty"):
+        assignments.create(tmp_path / "letters")
+    with pytest.raises(ValueError, match="is no course: python -m"):
+        assignments.mark(tmp_path / "nowhere", "02_batch_norm")
+    course = assignments.create(tmp_path / "course")
+    with pytest.raises(ValueError, match="no assignment 2; it has .*02_batch_norm"):
+        assignments.mark(course, "2")
+    with pytest.raises(ValueError, match="not a folder of submissions"):
+        assignments.mark(course, "02_batch_norm", tmp_path / "nobody")
+    master = course / "source" / "02_batch_norm" / "02_batch_norm.ipynb"
+    master.write_text("mine")
+    (course / "nbgrader_config.py").write_text("mine too")
+    assignments.create(course)  # a second time: what is there stays
+    assert master.read_text() == "mine" and (course / "nbgrader_config.py").read_text() == "mine too"
+    monkeypatch.setattr(
+        assignments, "__file__", str(tmp_path / "site-packages" / "inception_lessons" / "assignments.py")
+    )
+    with pytest.raises(FileNotFoundError, match="in the course's repository"):
+        assignments.names()
+
+
+def test_command(tmp_path, capsys):
+    assert assignments.main(["copy", "02_batch_norm", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "02_batch_norm.ipynb")
+    assert assignments.main(["create", str(tmp_path / "course")]) == 0
+    assert "02_batch_norm" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        assignments.main([])
 
 
 class Classroom:
@@ -269,7 +354,9 @@ class Classroom:
         self.released = assignments.copy(name, folder / "released")
         (folder / "submissions").mkdir()
 
-    def hand_in(self, learner: str, texts: dict[str, str], marks: dict[str, float], change=lambda notebook, cells: None):
+    def hand_in(
+        self, learner: str, texts: dict[str, str], marks: dict[str, float], change=lambda notebook, cells: None
+    ):
         """A submission in which the exercises have these texts; `change` may do anything to the notebook."""
         notebook, cells = cells_of(self.released)
         for number, text in texts.items():
@@ -308,7 +395,9 @@ class Classroom:
             texts = {} if disaster.startswith("patches") else texts
 
             def change(notebook, cells, cell=cell, where=where):
-                notebook.cells.insert(where, nbformat.v4.new_code_cell(cell.format(course=self.folder / "course", name=called)))
+                notebook.cells.insert(
+                    where, nbformat.v4.new_code_cell(cell.format(course=self.folder / "course", name=called))
+                )
 
             self.hand_in(disaster, texts, marks if texts else {}, change)
         texts, marks = self.reference()
@@ -319,7 +408,11 @@ class Classroom:
         self.hand_in("forges_outputs", {}, {}, self.forge)
         self.hand_in("calls_it_manual", *self.reference(), self.call_it_manual)
         self.hand_in("prints_megabytes", *self.reference(), self.print_megabytes)
-        for learner, content in {"not_a_notebook": b'{"cells": [', "empty": b"", "another_file": b"\x00\xff" * 999}.items():
+        for learner, content in {
+            "not_a_notebook": b'{"cells": [',
+            "empty": b"",
+            "another_file": b"\x00\xff" * 999,
+        }.items():
             (self.folder / "submissions" / f"{learner}.ipynb").write_bytes(content)
             self.unreadable.add(learner)
         (self.folder / "submissions" / "two_files").mkdir()
@@ -359,9 +452,9 @@ IN_THE_ANSWER = {
     "loops": "while True: pass",
     "eats_memory": "a = []\nwhile True: a.append(bytearray(10**7))",
     "floods": "while True: print('spam' * 10**6)",
-    "deletes": "import shutil\nshutil.rmtree({course!r}.__class__('{course}'))",
+    "deletes": "import shutil\nshutil.rmtree('{course}')",
     "deletes_here": "import os, shutil\nshutil.rmtree(os.getcwd())\nreturn 1",
-    "reads_the_key": "import sqlite3\nreturn sqlite3.connect('{course}/gradebook.db').execute('select * from cell').fetchall()",
+    "reads_the_key": "import sqlite3\nsqlite3.connect('{course}/gradebook.db').execute('select * from cell')",
     "opens_the_master": "import glob\nfor path in glob.glob('{course}/source/*/*.ipynb'): open(path).read()\nreturn 1",
     "starts_programs": "import subprocess\nsubprocess.Popen(['sleep', '1000'])",
 }
@@ -370,9 +463,17 @@ IN_A_CELL = {
     "crashes_in_a_cell": ("import os\nos._exit(1)", 2),
     "raises_in_a_cell": ("1 / 0", 2),
     "deletes_in_a_cell": ("import shutil\nshutil.rmtree('{course}')\n!rm -rf {course}", 2),
-    "patches_torch": ("import torch\ntorch.allclose = torch.equal = lambda *a, **k: True\nclass {name}:\n    torch.allclose = lambda *a, **k: True", -1),
-    "patches_checks": ("from inception_lessons import checks\nchecks.run = checks.same = checks.that = print\nclass Patch:\n    checks.same = checks.that = print\n    checks._agree = lambda *a: True", 2),
-}  # fmt: skip
+    "patches_torch": (
+        "import torch\ntorch.allclose = torch.equal = lambda *a, **k: True\n"
+        "class {name}:\n    torch.allclose = lambda *a, **k: True",
+        -1,
+    ),
+    "patches_checks": (
+        "from inception_lessons import checks\nchecks.run = checks.same = checks.that = print\n"
+        "class Patch:\n    checks.same = checks.that = print\n    checks._agree = lambda *a: True",
+        2,
+    ),
+}
 
 
 @needs_nbgrader
@@ -396,7 +497,9 @@ def test_a_class(name, tmp_path):
     marks = {learner: {n: float(row[n]) for n in classroom.exercises} for learner, row in table.items()}
     assert marks == classroom.expected
     assert {learner for learner, row in table.items() if row["note"]} == classroom.unreadable
-    feedback = {path.parent.parent.name: path.read_text(encoding="utf-8") for path in course.glob(f"feedback/*/{name}/*.html")}
+    feedback = {
+        path.parent.parent.name: path.read_text(encoding="utf-8") for path in course.glob(f"feedback/*/{name}/*.html")
+    }
     assert set(feedback) == set(classroom.expected) - classroom.unreadable
     assert not [learner for learner, page in feedback.items() if "def hidden_" in page or "BEGIN HIDDEN" in page]
     assert "is not written yet" in feedback["blank"] and len(feedback["prints_megabytes"]) < 5e6

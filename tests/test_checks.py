@@ -46,7 +46,7 @@ def test_right():
         "nan": ("return x * float('nan')", "the double is not a number (nan) in 6 of 6 places"),
         "nothing": ("pass", "the double should be a tensor of shape (2, 3), not None."),
         "not written": ("raise NotImplementedError('exercise 9.1')", "9.1: Exercise 9.1 is not written yet."),
-        "an error": ("y = 1\nreturn y / 0", "raised ZeroDivisionError: division by zero (line 3 of cell 2: return y / 0)."),
+        "an error": ("y = 1\nreturn y / 0", "ZeroDivisionError: division by zero (line 3 of cell 2: return y / 0)."),
         "a name": ("return twice * x", "put what you need inside the function"),
         "an object": ("return object()", "something of type object came"),
         "the end": ("import os\nos._exit(3)", "ended its process (exit status 3)"),
@@ -97,14 +97,18 @@ for frame in frames:
         frame = frame.f_back
 texts += [repr(thing) for thing in gc.get_objects() if isinstance(thing, (dict, list, tuple, bytes))]
 found = any(" ".join(["no answer may", "find"]) in text for text in texts)
-if found or not any("".join(["def call(dou", "ble"]) in text for text in texts): raise ValueError("found" if found else "blind")
+sees = any("".join(["def call(dou", "ble"]) in text for text in texts)
+if found or not sees: raise ValueError("found" if found else "blind")
 return 2 * x
 """
 
 
 def test_answer_finds_no_test():
     """An answer that looks through all frames and objects of its process finds its probe, and nothing of the test."""
-    assert answered(SEARCH) == {"passed": True, "sentence": "9.1: the check passes. Hidden tests run when it is graded."}
+    assert answered(SEARCH) == {
+        "passed": True,
+        "sentence": "9.1: the check passes. Hidden tests run when it is graded.",
+    }
 
 
 @pytest.mark.parametrize(
@@ -114,7 +118,7 @@ def test_answer_finds_no_test():
         "    torch.Tensor.__mul__ = lambda a, b: a",
         "checks": "from inception_lessons import checks\nclass Patch:\n    checks.same = lambda *a, **k: None\n"
         "    checks._agree = lambda *a: True\n    checks._judging = None",
-        "builtins": "import builtins\nclass Patch:\n    builtins.all = lambda *a: True\n    builtins.isinstance = lambda *a: True",
+        "builtins": "import builtins\nclass Patch:\n    builtins.all = builtins.isinstance = lambda *a: True",
         "the reply": "class Reply:\n    import os\n    open('reply', 'wb').write(b'')\n",
     }.values(),
 )  # fmt: skip
@@ -141,12 +145,19 @@ def test_missing_and_broken_cells():
     assert found["sentence"] == "9.1: There is no double in your notebook."
     found = checks.judge(checks.cells([("your answer", "def double(x)\n    return 2 * x")]), TEST)
     assert "There is no double" in found["sentence"] and "SyntaxError" in found["sentence"]
-    found = checks.judge(checks.cells([("cell 1", "((("), ("cell 2", "import nothing_of_this_name"), ("cell 3", "def double(x): return x + x")]), TEST)  # fmt: skip
+    texts = ["(((", "import nothing_of_this_name", "def double(x): return x + x"]
+    found = checks.judge(checks.cells([(f"cell {n}", text) for n, text in enumerate(texts)]), TEST)
     assert found["passed"]  # what else is broken costs nothing
 
 
 def test_later_definitions_win():
-    texts = ["def double(x): return x", "N = 2", "def double(x): return N * x", "raise ValueError", "def other(x): return x"]
+    texts = [
+        "def double(x): return x",
+        "N = 2",
+        "def double(x): return N * x",
+        "raise ValueError",
+        "def other(x): return x",
+    ]
     assert checks.judge(checks.cells([(f"cell {n}", text) for n, text in enumerate(texts)]), TEST)["passed"]
 
 
@@ -180,7 +191,9 @@ f(3)"""
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.tuples(inner, inner) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=8,
 )  # fmt: skip
 
@@ -192,11 +205,17 @@ def test_pack(value):
 
 def test_pack_tensors():
     kinds = [torch.float32, torch.float64, torch.int64, torch.bool, torch.bfloat16]
-    value = {"a": [torch.arange(6).reshape(2, 3).t().to(kind) for kind in kinds], "b": torch.tensor(2.5), "c": torch.empty(0, 3)}
+    value = {
+        "a": [torch.arange(6).reshape(2, 3).t().to(kind) for kind in kinds],
+        "b": torch.tensor(2.5),
+        "c": torch.empty(0, 3),
+    }
     back = sandbox.unpack(sandbox.pack(value))
     for one, two in zip([*value["a"], value["b"], value["c"]], [*back["a"], back["b"], back["c"]], strict=True):
         assert one.dtype == two.dtype and one.shape == two.shape and torch.equal(one, two)
-    assert torch.equal(sandbox.unpack(sandbox.pack(np.arange(3.0)[::-1])), torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64))
+    assert torch.equal(
+        sandbox.unpack(sandbox.pack(np.arange(3.0)[::-1])), torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64)
+    )
     assert sandbox.unpack(sandbox.pack(np.float32(0.5))) == 0.5
     for bad in (object(), {1, 2}, lambda: 1):
         with pytest.raises(TypeError, match=type(bad).__name__):
@@ -243,17 +262,22 @@ def test_no_process_is_left():
 def test_comparisons():
     same = checks.same
     for got, wanted in [
-        (1, 1), (True, True), ("a", "a"), (None, None), (0.1 + 0.2, 0.3), (torch.tensor(3), 3), (2, 2.0), (math.nan, math.nan),
+        (1, 1), (True, True), ("a", "a"), (None, None), (0.1 + 0.2, 0.3), (torch.tensor(3), 3),
+        (2, 2.0), (math.nan, math.nan),
         ([1, 2.0], [1, 2]), ((1,), [1]), ({"a": 1.0}, {"a": 1}), (torch.ones(2), torch.ones(2) + 1e-7),
         (torch.tensor([math.inf, 1]), torch.tensor([math.inf, 1])), (torch.tensor([1, 2]), torch.tensor([1.0, 2.0])),
     ]:  # fmt: skip
         same("it", got, wanted)
     for got, wanted, sentence in [
-        (1, True, "it is 1; right is True."), (True, 1, "it is True; right is 1."), ("a", "b", "it is 'a'; right is 'b'."),
+        (1, True, "it is 1; right is True."), (True, 1, "it is True; right is 1."),
+        ("a", "b", "it is 'a'; right is 'b'."),
         (1.001, 1.0, "it is 1.001; right is 1"), (None, 1, "it is None"), ([1], [1, 2], r"it is \[1\]"),
-        ({"a": 1}, {"b": 1}, r"keys \['a'\] and should have \['b'\]"), ({"a": 1}, {"a": 2}, "it, at 'a', is 1; right is 2"),
-        (torch.ones(2), torch.ones(2) * 1.001, r"most at \[0\]: 1, where 1.001"), (torch.tensor(1.0), torch.tensor(2.0), "it is 1; right is 2"),
-        (torch.zeros(3), torch.tensor([0, 0, 1e-7]), "differs"), (torch.ones(2), torch.tensor([1, math.inf]), r"most at \[1\]"),
+        ({"a": 1}, {"b": 1}, r"keys \['a'\] and should have \['b'\]"),
+        ({"a": 1}, {"a": 2}, "it, at 'a', is 1; right is 2"),
+        (torch.ones(2), torch.ones(2) * 1.001, r"most at \[0\]: 1, where 1.001"),
+        (torch.tensor(1.0), torch.tensor(2.0), "it is 1; right is 2"),
+        (torch.zeros(3), torch.tensor([0, 0, 1e-7]), "differs"),
+        (torch.ones(2), torch.tensor([1, math.inf]), r"most at \[1\]"),
     ]:  # fmt: skip
         with pytest.raises(checks.Wrong, match=sentence):
             same("it", got, wanted)
@@ -264,8 +288,14 @@ def test_comparisons():
 def test_check_written_badly():
     """A teacher's mistake is said to be the teacher's."""
     found = answered("return x + x", test=TEST.replace("checks.varied(2, 3)", "1 / 0"))
-    assert not found["passed"] and "The check itself failed" in found["sentence"] and "ZeroDivisionError" in found["sentence"]
-    found = answered("return x + x", test=TEST.replace("return double(x)", "return double(y)").replace("x = ", "y = 1\n    x = "))
+    assert (
+        not found["passed"]
+        and "The check itself failed" in found["sentence"]
+        and "ZeroDivisionError" in found["sentence"]
+    )
+    found = answered(
+        "return x + x", test=TEST.replace("return double(x)", "return double(y)").replace("x = ", "y = 1\n    x = ")
+    )
     assert "hand them over as arguments" in found["sentence"]
     with pytest.raises(ValueError, match="check_2_1"):
         checks.exercise_of("check_two")

@@ -157,15 +157,15 @@ def merge_statistics(means, variances, counts):
 
 WRONG = {
     "2.1": [
-        Wrong("running variance biased", [("var * count / (count - 1) - self", "var - self")], "running_var takes the unbiased"),
-        Wrong("running mean never updated", [("self.running_mean += self.momentum", "_ = self.momentum")], "running_mean was not updated"),
-        Wrong("running variance never updated", [("self.running_var += self.momentum", "_ = self.momentum")], "running_var was not updated"),
-        Wrong("normalizing with the unbiased variance", [("unbiased=False", "unbiased=True"), ("var * count / (count - 1) -", "var -")], "normalized with the biased"),
+        Wrong("running variance biased", [("var * count / (count - 1), ", "var, ")], "running_var takes the unbiased"),
+        Wrong("running mean never updated", [("self.running_mean.lerp_(mean, self.momentum)", "pass")], "running_mean was not updated"),
+        Wrong("running variance never updated", [("self.running_var.lerp_(var * count / (count - 1), self.momentum)", "pass")], "running_var was not updated"),
+        Wrong("normalizing with the unbiased variance", [("unbiased=False", "unbiased=True"), ("var * count / (count - 1), ", "var, ")], "normalized with the biased"),
         Wrong("affine ignored", [("return normal * self.weight[:, None, None] + self.bias[:, None, None]", "return normal")], "no effect on the output"),
         Wrong("batch statistics at inference", [("if self.training:", "if True:")], "yours still uses those of the batch"),
         Wrong("running statistics in training", [("scale = torch", "mean, var = self.running_mean.clone(), self.running_var.clone()\n        scale = torch")], "yours uses the running ones"),
         Wrong("eps outside the root", [("torch.rsqrt(var + self.eps)", "(1 / (var.sqrt() + self.eps))")], "eps belongs inside", keeps=2),
-        Wrong("momentum the wrong way round", [("self.momentum * (mean", "(1 - self.momentum) * (mean"), ("self.momentum * (var", "(1 - self.momentum) * (var")], "the other way round"),
+        Wrong("momentum the wrong way round", [("lerp_(mean, self.momentum)", "lerp_(mean, 1 - self.momentum)"), ("(count - 1), self.momentum)", "(count - 1), 1 - self.momentum)")], "the other way round"),
         Wrong("groups of every second channel", [("grouped = x.reshape(n, self.groups, -1, h, w)", "grouped = x.reshape(n, -1, self.groups, h, w).transpose(1, 2)"),
               (".reshape(x.shape)\n", ".transpose(1, 2).reshape(x.shape)\n")], "every second channel", keeps=2),
         Wrong("statistics of each example", [("grouped.mean(dim=(0, 2, 3, 4))", "grouped.mean(dim=(2, 3, 4)).mean(0)"),
