@@ -279,7 +279,7 @@ def _judge(work: dict, ask: Callable) -> dict:
         try:
             check(Answer(ask, work["cells"], names, exercise, limits))
         except Wrong as wrong:
-            raise CheckFailed(f"{title}: {wrong}") from None
+            raise CheckFailed(str(wrong) if str(wrong).startswith(title) else f"{title}: {wrong}") from None
         count = f"{judging.passed} checks pass" if judging.passed > 1 else "the check passes"
         hidden_follow = exercise and not check.__name__.startswith("hidden")
         said.append(f"{title}: {count}.{' Hidden tests run when it is graded.' if hidden_follow else ''}")

@@ -40,7 +40,7 @@ def _same_module(answer, theirs: nn.Module, sizes: tuple, x: Tensor, names: dict
     missing, odd = (" and ".join(sorted(found.elements())) for found in (missing, odd))
     asked = f"With the sizes {sizes}"
     checks.that(not (missing and odd), f"{asked} there should be {missing}; yours has {odd} there.")
-    checks.that(not missing, f"{asked} there is no {missing}.")
+    checks.that(not missing, f"{asked} this is missing: {missing}.")
     checks.that(not odd, f"{asked} there is a convolution too many: {odd}.")
     right = checks.fill(theirs)(x)
     shape = f"{tuple(x.shape)} comes in, and {tuple(output.shape)} goes out; {tuple(right.shape)} is right"
@@ -55,7 +55,7 @@ def _same_module(answer, theirs: nn.Module, sizes: tuple, x: Tensor, names: dict
     found = output.split([part.shape[1] for part in parts.values()], 1)
     for (name, part), mine in zip(parts.items(), found, strict=True):
         unless = {said.format(names[name]): other[name] for said, other in wrong.items()}
-        told = f"{names[name]} puts out numbers below 0: its last ReLU is missing."
+        told = f"{names[name].capitalize()} puts out numbers below 0: its last ReLU is missing."
         checks.that(part.min() < 0 or mine.min() >= 0, told)
         checks.same(f"What comes out of {names[name]}", mine, part, source, unless=unless)
     count, most = (sum(map(math.prod, found)) for found in (shapes, wanted))
@@ -79,7 +79,7 @@ def _with_pool(module: nn.Module, pool: nn.Module) -> nn.Module:
 
 def naive_module(answer) -> None:
     """Lesson 01: Fig. 2(a), ``MyNaiveInception(c_in, n1, r3, n3, r5, n5, proj)`` beside `googlenet.NaiveInception`."""
-    sizes, x = (6, 3, 2, 4, 2, 5, 7), checks.varied(2, 6, 7, 5)
+    sizes, x = (6, 3, 2, 4, 2, 5, 7), checks.varied(2, 6, 7, 5, mean=-1.5)
 
     def make(pool=None):
         module = googlenet.NaiveInception(*sizes)
@@ -126,8 +126,8 @@ def half_given_module(answer) -> None:
 
     def twice(*kernels, padding=layers.same):
         module, widths = make(), (5, 4, 4, 4, 4, 7)
-        rows = zip(widths, widths[1:], (1, *kernels), strict=True)
-        module.branches["b77"] = nn.Sequential(*(layers.conv_bn(a, b, k, 1, padding(k)) for a, b, k in rows))
+        rows = zip(itertools.pairwise(widths), (1, *kernels), strict=True)
+        module.branches["b77"] = nn.Sequential(*(layers.conv_bn(*ends, k, 1, padding(k)) for ends, k in rows))
         return module
 
     row, column, order = (1, 7), (7, 1), "column, row, column, row is asked for"
@@ -222,8 +222,7 @@ def folded_norm(answer) -> None:
         "The running mean is not scaled.": out(shift=beta + bias * scale - mean),
         "The running mean is subtracted; yours is added.": out(shift=beta + (bias + mean) * scale),
         "eps belongs inside the root, added to the variance.": scaled(gamma / (var.sqrt() + eps)),
-        "eps is not the norm's own, norm.eps.": scaled(gamma / (var + 1e-5).sqrt()),
-        "eps is left out.": scaled(gamma / var.sqrt()),
+        "eps is missing, or is not the norm's own, norm.eps.": scaled(gamma / (var + 1e-5).sqrt()),
         "Batch norm divides by the root of the variance; yours divides by the variance.": scaled(gamma / (var + eps)),
         "gamma, the norm's weight, is missing.": scaled(1 / (var + eps).sqrt()),
         "The kernels are scaled along axis 1, the input; an output channel has one scale, along axis 0.": out(axis=1),
@@ -243,7 +242,9 @@ def calibration_error(answer) -> None:
         return [my_calibration_error(logits, labels, bins), my_calibration_error(logits, labels)]
 
     logits = 2 * checks.varied(60, 4)
-    labels = torch.where(torch.arange(60) % 5 < 3, logits.argmax(1), torch.arange(60) % 4)
+    logits[:3] = torch.tensor([0.0, 0.0, -200.0, -200.0])  # a confidence of 0.5 is the edge of a bin
+    labels = torch.where(torch.arange(60) % 5 < 2, logits.argmax(1), torch.arange(60) % 4)  # too sure, on the whole
+    labels[:3] = 2
     for bins, got in zip((4, 15), answer(asked, logits, labels, 4), strict=True):
         right, mistakes = measure.calibration(logits, labels, bins).ece, _miscalibrated(logits.double(), labels, bins)
         source = "that of measure.calibration"
@@ -257,8 +258,8 @@ def _miscalibrated(logits: Tensor, labels: Tensor, bins: int) -> dict[str, float
     steps = torch.arange(1, bins, dtype=torch.double) / bins
     spread = sure.min() + steps * (sure.max() - sure.min())
 
-    def error(sure=sure, edges=steps, distance=torch.abs, middle=False, share=None):
-        place, total = torch.bucketize(sure, edges), 0.0
+    def error(sure=sure, edges=steps, distance=torch.abs, middle=False, share=None, upper=False):
+        place, total = torch.bucketize(sure, edges, right=upper), 0.0
         for k in place.unique():
             here = place == k
             believed = (k + 0.5) / bins if middle else sure[here].mean()
@@ -273,13 +274,13 @@ def _miscalibrated(logits: Tensor, labels: Tensor, bins: int) -> dict[str, float
         f"All bins that are not empty count alike; {by_size}.": error(share=1 / filled),
         f"The distances are divided by the number of bins; {by_size}.": error(share=1 / bins),
         f"The distances of all bins are added up as they are; {by_size}.": error(share=1.0),
-        "The distances have a sign, and cancel each other: take each bin's absolute one.": signed,
-        "Accuracy minus confidence has a sign, and the bins cancel: take each bin's absolute distance.": -signed,
-        "This is the distance of all pictures together; take it in each bin, and then the mean.": abs(signed),
+        "The bins cancel, as if all were one: take the distance in each bin, without its sign.": signed,
+        "Accuracy minus confidence has a sign, and the bins cancel: take the distance without it.": -signed,
         "This is each picture's own distance; take that of a bin's two means.": float((sure - right).abs().mean()),
         "Confidence is the largest probability, not that of the right class.": error(told),
         "The distances are squared; take them as they are.": error(distance=torch.square),
         "Accuracy is compared with the middle of the bin, not with its mean confidence.": error(middle=True),
+        "A confidence at the edge of two bins belongs to the lower: a bin is without its lower end.": error(upper=True),
         "The bins run from the smallest to the largest confidence, not from 0 to 1.": error(edges=spread),
         "There are 15 bins, however many were asked for.": measure.calibration(logits, labels, 15).ece,
         "There are 10 bins, however many were asked for.": measure.calibration(logits, labels, 10).ece,
@@ -293,7 +294,7 @@ def equal_budget(answer) -> None:
     def asked(my_losses_at_equal, curves, cost):
         return [my_losses_at_equal(curves, cost), my_losses_at_equal(curves, {n: 7 * c for n, c in cost.items()})]
 
-    steps, cost = [10, 20, 40, 60, 100], {"A": 3e6, "B": 1e6, "C": 1.7e6, "D": 16e6}
+    steps, cost = [10, 20, 40, 60, 100], {"A": 3e6, "B": 1e6, "C": 2.1e6, "D": 16e6}
     losses = {"A": [2.0, 1.7, 1.4, 0.9, 0.5], "B": [2.2, 1.9, 1.2, 0.8, 0.7], "C": [2.1, 1.6, 1.5, 1.3, 0.4]}
     losses["D"] = [2.3, 2.0, 1.8, 1.1, 0.6]
     runs = {
@@ -325,7 +326,6 @@ def equal_budget(answer) -> None:
     whole, first = "A part of a step counts, too; yours are", "Before the first look the first look's loss counts"
     mistakes = {
         "These are losses at equal steps; whose steps cost more can afford fewer.": at(dict.fromkeys(cost, 100)),
-        "Whose steps cost more can afford fewer of them, not more.": at({n: c / 1e4 for n, c in cost.items()}),
         "These are the steps that each can afford; the losses there are wanted.": fair,
         "The budget is what the cheapest network spends in all its steps. Yours is the mean of all.": at(
             {n: 100 * mean / c for n, c in cost.items()}
