@@ -2,7 +2,6 @@
 
 import math
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +9,6 @@ from torch import nn
 
 from inception_lessons import inception_resnet, inception_v4, widgets
 from inception_lessons.experiments import signal_by_depth
-
-NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "05_inception_v4_and_residual.ipynb"
 
 
 # ------------------------------------------------------------------------------------------------------ signal by depth
