@@ -13,7 +13,7 @@ Values flow one way: data -> model -> train -> look. The four stages do not impo
     script        training from a script                processes         several of them, one network
     export        torch.export, ONNX, 8-bit numbers
     checks        a learner's answer, in sentences        sandbox           it runs in a process of its own
-    assignments   learners' copies, a course to mark
+    assignments   learners' copies, a course to mark      exercises         checks of the small ones in lessons
     __main__      python -m inception_lessons ...
 
 Importing the package does no work; import the module that you need: ``from inception_lessons import data, googlenet,
