@@ -140,7 +140,7 @@ def same(
     if _agree(got, wanted, tolerance):
         return
     for sentence, value in (unless or {}).items():
-        if not _agree(value, wanted, tolerance) and _agree(got, value, tolerance):
+        if _agree(got, value, tolerance):
             raise Wrong(sentence)
     raise Wrong(_difference(what, got, wanted, f" ({source})" if source else ""))
 
