@@ -187,7 +187,7 @@ def _difference(what: str, got: object, wanted: object, source: str) -> str:
             return f"{what} has the shape {tuple(got.shape)} and should have {tuple(wanted.shape)}."
         if got.isnan().any() and not wanted.isnan().any():
             return f"{what} is not a number (nan) in {int(got.isnan().sum())} of {got.numel()} places."
-        gap = (got.double() - wanted.double()).abs().nan_to_num(math.inf)
+        gap = torch.where(got == wanted, 0.0, (got.double() - wanted.double()).abs().nan_to_num(math.inf))
         place = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), tuple(gap.shape)))
         if not place:
             return f"{what} is {got.item():.6g}; right is {wanted.item():.6g}{source}."
