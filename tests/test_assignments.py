@@ -134,6 +134,8 @@ def test_master(name):
         assert exercise.points == {"check": 2, "hidden": 3}
         key = number.replace(".", "_")
         assert cells[f"check_{key}"].metadata["tags"] == ["raises-exception"]
+        assert cells[f"check_{key}"].metadata["jupyter"] == {"source_hidden": True}  # its first line is what one sees
+        assert exercise.check.startswith(f"# Check {number}: run this cell as often as you like.")
         assert "tags" not in cells[f"hidden_{key}"].metadata
         visible = assignments._HIDDEN.sub("", exercise.hidden).strip()
         assert visible == f"# Hidden tests for exercise {number} run here when this is graded."
