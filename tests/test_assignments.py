@@ -81,6 +81,11 @@ def test_mutants_are_caught(name):
     assert explained == set(survivors), f"explained, but caught or gone: {explained - set(survivors)}"
     assert count >= 15 * len(marking.exercises(name)), f"only {count} mutants"
     assert len(survivors) <= 0.05 * count, f"{len(survivors)} of {count} survive"
+    page = (assignments.masters() / "README.md").read_text(encoding="utf-8")
+    answers = marking.answers(name)
+    right, wrong = (sum(len(found) for found in part.values()) for part in (answers.RIGHT, answers.WRONG))
+    row = f"| {name} | {len(answers.RIGHT)} | {right} | {wrong} | {count} | {count - len(survivors)} |"
+    assert row in page, f"notebooks/assignments/README.md should have the row {row}"
 
 
 def test_mutants_are_made():
@@ -140,6 +145,20 @@ def test_master(name):
         visible = assignments._HIDDEN.sub("", exercise.hidden).strip()
         assert visible == f"# Hidden tests for exercise {number} run here when this is graded."
         assert "BEGIN HIDDEN" not in exercise.check and f"checks.run(check_{key}, " in exercise.check
+
+
+def test_what_the_functions_of_assignment_06_are_for():
+    """The code that its last page shows, after the reference solutions."""
+    name = "06_bake_off"
+    notebook = nbformat.read(assignments.masters() / name / f"{name}.ipynb", 4)
+    (shown,) = (cell.source for cell in notebook.cells if cell.cell_type == "markdown" and "```python" in cell.source)
+    found = marking.exercises(name)
+    texts = [*found["6.1"].head, *(exercise.solution for exercise in found.values())]
+    texts.append(shown.split("```python")[1].split("```")[0])
+    ran = subprocess.run([sys.executable, "-c", "\n".join(texts)], cwd=marking.root(), capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    printed = ran.stdout.strip().split("\n")
+    assert re.fullmatch(r"\{'trained': 250, 'tuned': \d+\}", printed[0]) and "undecided" in printed[-1]
 
 
 # ------------------------------------------------------------------------------------------- what learners get to see
