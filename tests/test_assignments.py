@@ -172,7 +172,8 @@ def lines(text: str) -> set[str]:
 def secrets(name: str) -> tuple[set[str], set[str]]:
     """-> what no learner's copy may hold: lines of solutions and of hidden tests that are not in visible parts too."""
     given, hidden = set(), set()
-    visible = set().union(*(lines(e.stub) | lines(e.check) for e in marking.exercises(name).values()))
+    everything = [exercise for other in marking.NAMES for exercise in marking.exercises(other).values()]
+    visible = set().union(*(lines(exercise.stub) | lines(exercise.check) for exercise in everything))
     for exercise in marking.exercises(name).values():
         given |= lines(exercise.solution) - visible
         hidden |= lines("\n".join(assignments._HIDDEN.findall(exercise.hidden))) - visible
