@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import re
+import runpy
 import secrets
 import shutil
 import socket
@@ -22,11 +23,11 @@ import nbformat
 import peers
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from traitlets.config.loader import PyFileConfigLoader
+from traitlets.config.loader import Config, PyFileConfigLoader
 
 HUB = Path(__file__).resolve().parent.parent / "notebooks" / "assignments" / "hub"
 STUDENT, INSTRUCTOR, STRUCK_OFF = "ada", "grace", "mallory"
-PATIENCE = 90  # seconds for a server to answer; usually it takes three
+PATIENCE = 300  # seconds for a server to answer or a command to end; usually it takes three
 BAD = "<script>alert(1)</script><img src=x onerror=alert(2)><iframe src=x></iframe><a href='javascript:alert(4)'>a</a>"
 SHOW = 'display(HTML("<b>bold</b><script>alert(3)</script><img src=x onerror=alert(2)>"), Javascript("alert(5)"))'
 TRIAL = """
@@ -82,7 +83,7 @@ def telling(log: Path):
 def settings(folder: Path) -> dict[str, str]:
     """Environment variables that the hub's file is content with; makes the exchange."""
     exchange = folder / "exchange"
-    exchange.mkdir()
+    exchange.mkdir(exist_ok=True)
     exchange.chmod(0o1777)
     return {
         "INCEPTION_EXCHANGE": str(exchange),
@@ -95,11 +96,11 @@ def settings(folder: Path) -> dict[str, str]:
 class Hub:
     """A running hub in a folder of its own, and what a browser and an instructor's terminal do with it."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, **changes: str):
         self.folder, self.password, self.log = folder, secrets.token_urlsafe(20), folder / "hub.log"
         port, hub_port, api_port = free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
-        (folder / "homes").mkdir()
+        (folder / "homes").mkdir(exist_ok=True)
         (folder / "trial.py").write_text(TRIAL)
         foreign = re.compile("INCEPTION_|JUPYTER|CONFIGPROXY")
         kept = {name: value for name, value in os.environ.items() if not foreign.match(name)}
@@ -115,12 +116,24 @@ class Hub:
             "TRIAL_HUB_PORT": str(hub_port),
             "TRIAL_API_PORT": str(api_port),
             "PATH": os.pathsep.join([here, os.environ.get("PATH", os.defpath)]),
-        }  # fmt: skip
+        } | changes  # fmt: skip
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "jupyterhub", "-f", str(folder / "trial.py")],
                 cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+
+    def __enter__(self) -> "Hub":
+        try:
+            with telling(self.log):
+                wait_for("the hub", self.up)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
 
     def up(self) -> bool:
         assert self.process.poll() is None, "the hub ended"
@@ -252,13 +265,8 @@ def hub(tmp_path_factory):
             importlib.import_module(name)
     except ImportError as error:
         peers.absent(f"the hub (extras: hub, course) cannot be tested: {error}")
-    started = Hub(tmp_path_factory.mktemp("hub"))
-    try:
-        with telling(started.log):
-            wait_for("the hub", started.up)
+    with Hub(tmp_path_factory.mktemp("hub")) as started:
         yield started
-    finally:
-        started.stop()
 
 
 @pytest.fixture
@@ -316,6 +324,18 @@ def test_secrets_are_the_hubs_own(hub):
     assert {"cookie_secret", "jupyterhub.sqlite"} <= {path.name for path in state.iterdir()}
 
 
+@pytest.mark.usefixtures("hub")  # or the reason why there is none
+def test_who_is_struck_off_gets_no_server_from_an_open_page(tmp_path):
+    with Hub(tmp_path, INCEPTION_STUDENTS=STRUCK_OFF) as before:
+        browser, answer = before.log_in(STRUCK_OFF)
+        assert answer.status_code == 302
+    with Hub(tmp_path) as after, telling(after.log):
+        assert browser.get(after.url + "/hub/home", timeout=60).url == after.url + "/hub/home", "the page is still open"
+        browser.get(f"{after.url}/hub/spawn/{STRUCK_OFF}", timeout=60)
+        wait_for("the refusal", lambda: f"{STRUCK_OFF} is no longer in the course" in after.log.read_text())
+        assert not any("singleuser" in " ".join(process.cmdline()) for process in after.family())
+
+
 # --- what a server offers --------------------------------------------------------------------------------------------
 
 
@@ -352,13 +372,15 @@ def test_a_server_has_its_limits(student):
     """A cell feels them. It also goes through the proxy's websocket and runs in the course's own Python."""
     said = student.cell("""
 import os, sys
+from ipykernel import get_connection_info
 print(len(os.sched_getaffinity(0)), "processor,", sys.prefix)
+print("encrypted" if "curve_secretkey" in get_connection_info(unpack=True) else "every user of the machine can listen")
 try:
     bytearray(4 * 2**30)
 except MemoryError:
     print("no room")
 """)
-    assert said == f"1 processor, {sys.prefix}\nno room\n"
+    assert said == f"1 processor, {sys.prefix}\nencrypted\nno room\n"
     assert "--ServerApp.shutdown_no_activity_timeout=1800" in student.process().cmdline()
 
 
@@ -481,6 +503,7 @@ def test_what_holds_unless_set(load):
         ({"HUB_URL": "127.0.0.1:8000"}, "something like https"),
         ({"HUB_URL": "https://0.0.0.0:443"}, "INCEPTION_HUB_KEY is not set"),
         ({"HUB_URL": "https://0.0.0.0:443", "HUB_KEY": "/no/key"}, r"/no/key \(INCEPTION_HUB_KEY\) cannot be read"),
+        ({"HUB_PUBLIC_URL": "http://hub.school.example"}, "https://hub.school.example is wanted"),
         ({"CPUS": "many"}, "'many'; a number from 1 on is wanted"),
         ({"CPUS": "0"}, "'0'; a number from 1"),
         ({"IDLE_MINUTES": "-1"}, "'-1'; a number from 0"),
@@ -504,6 +527,34 @@ def test_a_state_that_others_can_read(load, tmp_path):
     (tmp_path / "state").mkdir(mode=0o755)
     with pytest.raises(SystemExit, match="must be the hub's alone"):
         load()
+
+
+def test_a_proxy_without_tls(load, tmp_path, monkeypatch):
+    for name in ("key", "cert", "configurable-http-proxy"):
+        (tmp_path / name).write_text("#!/usr/bin/python3\n")
+    wanted = {"HUB_URL": "https://0.0.0.0:443", "HUB_KEY": str(tmp_path / "key"), "HUB_CERT": str(tmp_path / "cert")}
+    proxy = tmp_path / "configurable-http-proxy"
+    proxy.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(SystemExit, match="which has no TLS; npm's is wanted"):
+        load(**wanted)
+    proxy.write_text("#!/usr/bin/env node\n")
+    read = load(**wanted)
+    assert read.ConfigurableHTTPProxy.command == [str(proxy)] and read.JupyterHub.ssl_key == wanted["HUB_KEY"]
+
+
+def test_a_home_that_others_can_enter(load, tmp_path):
+    """The spawner asks it of each account of its own; here there is one account, so it is asked directly."""
+    load()
+    hub = runpy.run_path(str(HUB / "jupyterhub_config.py"), {"get_config": Config})
+    for mode in (0o700, 0o500):
+        tmp_path.chmod(mode)
+        assert hub["obstacle"]("ada", tmp_path, True) is None
+    tmp_path.chmod(0o711)
+    assert hub["obstacle"]("ada", tmp_path, False) is None
+    assert "mode 711, and read notebooks" in hub["obstacle"]("ada", tmp_path, True)
+    (tmp_path / "exchange").rename(tmp_path / "gone")
+    assert hub["obstacle"]("ada", tmp_path, False) == f"ada cannot read {tmp_path / 'exchange'}"
 
 
 def test_no_proxy(load, monkeypatch):

@@ -12,12 +12,14 @@ variables; one that is missing or wrong stops the start with a sentence:
 | INCEPTION_HUB_STATE | /var/lib/inception-hub | cookie secret and database; nobody but the hub may read it |
 | INCEPTION_HUB_URL | http://127.0.0.1:8000 | where the hub listens; beyond this machine https only |
 | INCEPTION_HUB_KEY, INCEPTION_HUB_CERT | - | files of the TLS key and certificate, for https |
+| INCEPTION_HUB_PUBLIC_URL | - | https://..., where a web server with TLS on this machine stands before the hub |
 | INCEPTION_HUB_AUTHENTICATOR | pam | who checks passwords, by JupyterHub's name or as module.Class |
 | INCEPTION_MEMORY | 4G | what one process of a user may take |
 | INCEPTION_CPUS | 2 | how many processors a user's server and all that it starts may use |
 | INCEPTION_IDLE_MINUTES | 0 | a server without work for so long is stopped, its kernels first; 0: never |
 """
 
+import inspect
 import ipaddress
 import os
 import random
@@ -137,6 +139,11 @@ if parts.scheme == "https":
     c.JupyterHub.ssl_key, c.JupyterHub.ssl_cert = setting("INCEPTION_HUB_KEY"), setting("INCEPTION_HUB_CERT")
 elif not only_here(parts.hostname):
     stop(f"INCEPTION_HUB_URL is {url!r}: passwords would cross the network in the clear; https:// is wanted")
+public = setting("INCEPTION_HUB_PUBLIC_URL", "none")
+if public != "none":
+    if urlsplit(public).scheme != "https" or not urlsplit(public).hostname:
+        stop(f"INCEPTION_HUB_PUBLIC_URL is {public!r}; something like https://hub.school.example is wanted")
+    c.JupyterHub.public_url = public  # the browser keeps its cookies for https
 c.JupyterHub.bind_url = url
 c.JupyterHub.hub_ip = "127.0.0.1"
 
@@ -150,9 +157,11 @@ if not os.access(state, os.W_OK) or stat.S_IMODE(state.stat().st_mode) & 0o077:
 c.JupyterHub.cookie_secret_file = str(state / "cookie_secret")
 c.JupyterHub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
 
-proxy = shutil.which("configurable-http-proxy", path=PATH)
+proxy = shutil.which("configurable-http-proxy") or shutil.which("configurable-http-proxy", path=PROGRAMS)
 if proxy is None:
-    stop("there is no configurable-http-proxy on the PATH; the extra `hub` installs it, and so does npm")
+    stop("there is no configurable-http-proxy on the PATH; the extra `hub` installs one, npm another")
+if parts.scheme == "https" and b"python" in Path(proxy).read_bytes().split(b"\n")[0]:
+    stop(f"{proxy} is the Python one, which has no TLS; npm's is wanted on the PATH, or a web server that has it")
 c.ConfigurableHTTPProxy.command = [proxy]
 c.ConfigurableHTTPProxy.pid_file = str(state / "proxy.pid")
 
@@ -162,24 +171,42 @@ c.ConfigurableHTTPProxy.pid_file = str(state / "proxy.pid")
 class LimitedSpawner(LocalProcessSpawner):
     """A server is a process of its user, under the limits that Linux holds for a process and what it starts."""
 
+    async def start(self):
+        """Who was struck off may still have a page open: a session outlives the list of users, and the hub."""
+        allowed = self.authenticator.check_allowed(self.user.name, None)
+        if not (await allowed if inspect.isawaitable(allowed) else allowed):
+            raise PermissionError(f"{self.user.name} is no longer in the course")
+        return await super().start()
+
     def make_preexec_fn(self, name):
-        become_user, hub = super().make_preexec_fn(name), os.getuid()
+        become_user, home, hub = super().make_preexec_fn(name), Path(self.user_env({})["HOME"]), os.getuid()
 
         def prepare():
             become_user()
-            for folder in (HERE / "student", exchange):
-                if not os.access(folder, os.R_OK | os.X_OK):
-                    os.write(2, f"{name}'s server is not started: {name} cannot read {folder}\n".encode())
-                    os._exit(1)
+            own_account = os.getuid() != hub
+            if sentence := obstacle(name, home, own_account):
+                os.write(2, f"{name}'s server is not started: {sentence}\n".encode())  # Popen drops its text
+                raise PermissionError(sentence)
             if self.mem_limit:
                 lower(resource.RLIMIT_DATA, self.mem_limit)
-            if os.getuid() != hub:  # the limit counts all that the account runs: on a shared one, others' too
+            if own_account:  # the limit counts all that an account runs: on a shared one, others' too
                 lower(resource.RLIMIT_NPROC, PROCESSES)
             if self.cpu_limit and hasattr(os, "sched_setaffinity"):
                 here = sorted(os.sched_getaffinity(0))
                 os.sched_setaffinity(0, random.sample(here, min(len(here), round(self.cpu_limit))))
 
         return prepare
+
+
+def obstacle(name, home, own_account):
+    """Why a user's server must not be started, as that user finds it, or None."""
+    for folder in (HERE / "student", exchange):
+        if not os.access(folder, os.R_OK | os.X_OK):
+            return f"{name} cannot read {folder}"
+    mode = stat.S_IMODE(home.stat().st_mode) if own_account else 0o700
+    if mode & 0o077:
+        return f"other users can come into {home}, mode {mode:o}, and read notebooks and answers; try: chmod 700 {home}"
+    return None
 
 
 def lower(kind, limit):
