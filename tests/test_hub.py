@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 import nbformat
-import peers
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from traitlets.config.loader import Config, PyFileConfigLoader
@@ -257,14 +256,20 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory):
+def installed():
     if sys.platform == "win32":
         pytest.skip("neither JupyterHub nor nbgrader's exchange runs on Windows")
     try:
-        for name in ("jupyterhub", "nbgrader", "psutil", "requests"):
+        for name in ("jupyterhub", "nbgrader", "psutil", "requests", "websocket"):
             importlib.import_module(name)
     except ImportError as error:
+        import peers  # slow to load, as it brings torch
+
         peers.absent(f"the hub (extras: hub, course) cannot be tested: {error}")
+
+
+@pytest.fixture(scope="module")
+def hub(installed, tmp_path_factory):
     with Hub(tmp_path_factory.mktemp("hub")) as started:
         yield started
 
@@ -324,7 +329,7 @@ def test_secrets_are_the_hubs_own(hub):
     assert {"cookie_secret", "jupyterhub.sqlite"} <= {path.name for path in state.iterdir()}
 
 
-@pytest.mark.usefixtures("hub")  # or the reason why there is none
+@pytest.mark.usefixtures("installed")
 def test_who_is_struck_off_gets_no_server_from_an_open_page(tmp_path):
     with Hub(tmp_path, INCEPTION_STUDENTS=STRUCK_OFF) as before:
         browser, answer = before.log_in(STRUCK_OFF)
@@ -460,9 +465,8 @@ def test_an_assignment_goes_to_a_student_and_back(hub, student, instructor):
 
 
 @pytest.fixture
-def load(tmp_path, monkeypatch):
+def load(installed, tmp_path, monkeypatch):
     """Reads the hub's file under its settings, some of them changed -> the configuration."""
-    pytest.importorskip("jupyterhub", reason="the hub (extra: hub) is not installed")
     for name in [name for name in os.environ if name.startswith("INCEPTION_")]:
         monkeypatch.delenv(name)
     for name, value in settings(tmp_path).items():
@@ -483,6 +487,10 @@ def test_what_holds_unless_set(load):
     assert read.LocalAuthenticator.allowed_groups == {"a-group"}
     assert not read.Authenticator.admin_users and not read.Authenticator.allow_existing_users
     assert "allow_all" not in read.Authenticator and "args" not in read.Spawner
+    assert "tornado_settings" not in read.JupyterHub
+    read = load(HUB_PUBLIC_URL="https://hub.school.example")
+    assert read.JupyterHub.tornado_settings["cookie_options"]["secure"]
+    assert read.JupyterHub.bind_url == "http://127.0.0.1:8000"
 
 
 @pytest.mark.parametrize(
@@ -541,6 +549,7 @@ def test_a_proxy_without_tls(load, tmp_path, monkeypatch):
     proxy.write_text("#!/usr/bin/env node\n")
     read = load(**wanted)
     assert read.ConfigurableHTTPProxy.command == [str(proxy)] and read.JupyterHub.ssl_key == wanted["HUB_KEY"]
+    assert read.JupyterHub.tornado_settings["cookie_options"]["secure"]
 
 
 def test_a_home_that_others_can_enter(load, tmp_path):
@@ -563,9 +572,9 @@ def test_no_proxy(load, monkeypatch):
         load()
 
 
+@pytest.mark.usefixtures("installed")
 def test_a_hub_with_a_wrong_setting_does_not_start(tmp_path):
     """Not with JupyterHub's own defaults either, which listen to the whole network."""
-    pytest.importorskip("jupyterhub", reason="the hub (extra: hub) is not installed")
     environment = os.environ | settings(tmp_path) | {"INCEPTION_EXCHANGE": "/no/such/folder"}
     command = [sys.executable, "-m", "jupyterhub", "-f", str(HUB / "jupyterhub_config.py")]
     said = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)

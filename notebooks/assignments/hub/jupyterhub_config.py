@@ -143,7 +143,9 @@ public = setting("INCEPTION_HUB_PUBLIC_URL", "none")
 if public != "none":
     if urlsplit(public).scheme != "https" or not urlsplit(public).hostname:
         stop(f"INCEPTION_HUB_PUBLIC_URL is {public!r}; something like https://hub.school.example is wanted")
-    c.JupyterHub.public_url = public  # the browser keeps its cookies for https
+    c.JupyterHub.public_url = public
+if public != "none" or parts.scheme == "https":
+    c.JupyterHub.tornado_settings = {"cookie_options": {"secure": True}}  # browsers keep these cookies for https
 c.JupyterHub.bind_url = url
 c.JupyterHub.hub_ip = "127.0.0.1"
 

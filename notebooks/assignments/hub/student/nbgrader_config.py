@@ -8,4 +8,3 @@ c.CourseDirectory.course_id = "inception"
 c.CourseDirectory.student_id = os.environ["JUPYTERHUB_USER"]  # submits under the hub's name for the user
 c.Exchange.root = os.environ["INCEPTION_EXCHANGE"]
 c.Exchange.path_includes_course = True  # assignments come into ~/inception/, not into the home folder itself
-c.KernelManager.transport_encryption = "required"  # other users of the machine must not listen to a kernel's messages
