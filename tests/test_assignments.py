@@ -39,8 +39,9 @@ def cells_of(path: Path) -> tuple[nbformat.NotebookNode, dict]:
 def test_right_answers_get_full_marks(name, number):
     exercise, right = exercise_of(name, number), marking.answers(name).RIGHT[number]
     assert len(right) >= 2
-    for what, text in {"the reference": exercise.solution, **right}.items():
-        points, said = marking.judged(exercise, text)
+    texts = {"the reference": exercise.solution, **right}
+    judged = marking.two_at_a_time(marking.judged, [exercise] * len(texts), texts.values())
+    for what, (points, said) in zip(texts, judged, strict=True):
         assert points == sum(exercise.points.values()), f"{what}: {said}"
 
 
@@ -49,8 +50,9 @@ def test_wrong_answers_lose_marks_with_a_sentence_of_their_own(name, number):
     exercise, wrong = exercise_of(name, number), marking.answers(name).WRONG[number]
     assert len(wrong) >= 5
     sentences = {}
-    for answer in wrong:
-        points, said = marking.judged(exercise, answer.text(exercise))
+    texts = [answer.text(exercise) for answer in wrong]
+    judged = marking.two_at_a_time(marking.judged, [exercise] * len(texts), texts)
+    for answer, (points, said) in zip(wrong, judged, strict=True):
         assert points == answer.keeps < sum(exercise.points.values()), f"{answer.name}: {points} points, {said}"
         own = next((sentence for sentence in said if answer.says in sentence), None)
         assert own, f"{answer.name}: {answer.says!r} is not in {said}"
@@ -71,10 +73,10 @@ def test_mutants_are_caught(name):
     """Each small change of a reference solution costs marks; those that do not are few, and explained."""
     known, survivors, count = marking.answers(name).EQUIVALENT, [], 0
     for number, exercise in marking.exercises(name).items():
-        for what, text in marking.mutants(exercise.solution):
-            count += 1
-            if marking.fails(exercise, text) is None:
-                survivors.append((number, what))
+        made = list(marking.mutants(exercise.solution))
+        count += len(made)
+        sentences = marking.two_at_a_time(marking.fails, [exercise] * len(made), [text for _, text in made])
+        survivors += [(number, what) for (what, _), said in zip(made, sentences, strict=True) if said is None]
     unexplained = [(number, what) for number, what in survivors if what not in known.get(number, {})]
     assert not unexplained, unexplained
     explained = {(number, what) for number, reasons in known.items() for what in reasons}
