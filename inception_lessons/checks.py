@@ -15,6 +15,8 @@ A check is a function whose name says the exercise. It gets an `Answer`, and ask
 to a clean process, and prints or raises what comes back. So nothing that a notebook's cells have done to torch, or to
 this module, reaches the comparison, and no answer can hold up a kernel. Check and probes see `torch`, `nn`, `F`, `math`
 and `checks`, and import what else they need; a probe sees its arguments alone.
+
+The checks of the exercises inside lessons lie in the module `exercises`. They are called after what the learner writes.
 """
 
 import ast
@@ -61,7 +63,7 @@ class Answer:
     a sentence where the answer is missing, raises, takes too long or too much memory, or ends the process.
     """
 
-    def __init__(self, ask: Callable, cells: list, names: list, exercise: str, limits: dict):
+    def __init__(self, ask: Callable, cells: list, names: list, exercise: str | None, limits: dict):
         self._ask, self._cells, self._names, self._exercise, self._limits = ask, cells, names, exercise, limits
 
     def __call__(self, probe: Callable, *args):
@@ -96,6 +98,9 @@ class Answer:
         if "raised" in found:
             if found["raised"].startswith("NotImplementedError") and f"exercise {self._exercise}" in found["raised"]:
                 raise Wrong(f"Exercise {self._exercise} is not written yet.")
+            stub = re.match(r"NotImplementedError: ([\w .]{1,40}) \(line ", found["raised"])
+            if stub and self._exercise is None:
+                raise Wrong(f"{stub[1]} is not written yet.")
             raise Wrong(f"{name} raised {found['raised']}{said}")
         return found["value"]
 
@@ -215,13 +220,17 @@ def _short(value: object) -> str:
 def run(check: Callable, *names: str, seconds: float = SECONDS, megabytes: int = MEGABYTES) -> None:
     """Check the learner's `names`: print a line where all is right, raise CheckFailed with a sentence where not.
 
-    The exercise is in the check's name: ``check_2_1``. `seconds` (processor time) and `megabytes` limit each probe.
-    Raises ValueError outside a notebook: there are no cells to take definitions from; `judge` takes their text.
+    The exercise is in the check's name: ``check_2_1``; a check of a lesson goes by the learner's own names. `seconds`
+    (processor time) and `megabytes` limit each probe. Raises ValueError outside a notebook: there are no cells to take
+    definitions from; `judge` takes their text.
     """
     limits = {"seconds": seconds, "megabytes": megabytes}
     if _judging is not None:  # in the clean process: the text of a whole test cell came here
         return _judging(check, list(names), limits)
-    text = textwrap.dedent(inspect.getsource(check))
+    if _of_a_lesson(check):
+        text = f"from {check.__module__} import {check.__name__}"
+    else:
+        text = textwrap.dedent(inspect.getsource(check))
     found = judge(_notebook(), f"{text}\nchecks.run({check.__name__}, *{names!r}, **{limits!r})")
     if not found["passed"]:
         raise CheckFailed(found["sentence"])
@@ -266,18 +275,15 @@ def _judge(work: dict, ask: Callable) -> dict:
 
     def judging(check, names, limits):
         judging.passed = 0
-        exercise = exercise_of(check.__name__)
+        exercise = None if _of_a_lesson(check) else exercise_of(check.__name__)
+        title = exercise or " and ".join(names)
         try:
             check(Answer(ask, work["cells"], names, exercise, limits))
         except Wrong as wrong:
-            raise CheckFailed(f"{exercise}: {wrong}") from None
+            raise CheckFailed(str(wrong) if str(wrong).startswith(title) else f"{title}: {wrong}") from None
         count = f"{judging.passed} checks pass" if judging.passed > 1 else "the check passes"
-        if check.__name__.startswith("hidden"):
-            said.append(f"{exercise}: {count}.")
-        else:
-            said.append(
-                f"{exercise}: {count}. {'Hidden tests run when it is graded.' if _graded(check) else ''}".rstrip()
-            )
+        hidden_follow = exercise and not check.__name__.startswith("hidden")
+        said.append(f"{title}: {count}.{' Hidden tests run when it is graded.' if hidden_follow else ''}")
 
     judging.passed = 0
     _judging = judging
@@ -288,9 +294,9 @@ def _judge(work: dict, ask: Callable) -> dict:
     return {"passed": True, "sentence": "\n".join(said)}
 
 
-def _graded(check: Callable) -> bool:
-    """The checks of lessons, which come with the package, have no hidden part."""
-    return check.__module__ != __name__
+def _of_a_lesson(check: Callable) -> bool:
+    """Checks that come with the package belong to lessons: they have no number of their own and nothing hidden."""
+    return check.__module__.startswith(f"{__package__}.")
 
 
 def _words() -> dict:

@@ -18,7 +18,7 @@ import nbformat
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "inception_lessons"
 # Package names that a notebook may use for something else: words that checks alone has, always called as checks.run.
-ALLOWED_NAMES = frozenset({"run", "judge", "Answer"})
+ALLOWED_NAMES = frozenset({"run", "judge", "cells", "Answer"})
 ALT_LENGTH = 20
 CODE_CELLS, LINES, LINES_HARD, LONG_CELLS, MEGABYTES = 30, 20, 25, 3, 1.0
 IGNORED, RAISES = "nbval-ignore-output", "raises-exception"
@@ -352,7 +352,7 @@ def calls_stay_qualified(page: Page) -> Iterator[str]:
 
 
 def links_lead_somewhere(page: Page) -> Iterator[str]:
-    """Every relative link or picture is a file that is there."""
+    """Every relative link or picture is a file that is there; of a learner's copy of an assignment, the master is."""
     for number, cell in page.markdown:
         source = without_code(cell["source"])
         targets = re.findall(r"\]\(\s*<?([^)\s>]+)", source) + re.findall(
@@ -365,6 +365,9 @@ def links_lead_somewhere(page: Page) -> Iterator[str]:
             place = unquote(target.split("#")[0].split("?")[0])
             if not place or re.match(r"[a-z][a-z0-9+.-]*:", place):
                 continue
+            copy = re.fullmatch(r"\.\./build/assignments/(\w+)\.ipynb", place)
+            if copy:  # made from its master, at the first `make lab`
+                place = f"assignments/{copy[1]}/{copy[1]}.ipynb"
             if place.startswith("/") or not (page.path.parent / place).exists():
                 yield f"cell {number} links to {target}, which is not there"
 

@@ -51,6 +51,7 @@ MAY_IMPORT = {
     "experiments.ledger": {"experiments.engine", "experiments.counted"},
     "sandbox": set(),
     "checks": {"sandbox"},
+    "exercises": {"checks", "experiments", "layers", "measure"} | _networks,  # what learners rebuild in lessons
     "assignments": {"checks"},
     "processes": set(),
     "script": {"data", "processes", "train", "weights"},

@@ -222,6 +222,9 @@ FAULTS = {  # rule -> {what is wrong: how to plant it}
         "html": source(2, "## Train\n<a href='gone.ipynb'>x</a>"),
         "reference": source(2, "## Train\n[x][y]\n\n[y]: gone.ipynb"),
         "from the root of a server": source(2, "## Train\n[x](/next.ipynb)"),
+        "copy without a master": source(2, "## Train\n[x](../build/assignments/02_gone.ipynb)"),
+        "copy beside its master": source(2, "## Train\n[x](../build/02_norm.ipynb)"),
+        "copy that only was built": source(2, "## Train\n[x](../build/assignments/03_built.ipynb)"),
     },
 }
 
@@ -229,10 +232,14 @@ FAULTS = {  # rule -> {what is wrong: how to plant it}
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Where a mini notebook lives: its links lead somewhere, and the package owns `Thing`."""
+    notebooks, built = tmp_path / "notebooks", tmp_path / "build" / "assignments"
+    for path in (notebooks / "assignments" / "02_norm" / "02_norm.ipynb", built / "03_built.ipynb"):
+        path.parent.mkdir(parents=True)
+        path.touch()
     for name in ("next.ipynb", "net.png"):
-        (tmp_path / name).touch()
+        (notebooks / name).touch()
     monkeypatch.setattr(notebook_rules, "package_names", lambda: {"Thing": "layers"})
-    return tmp_path
+    return notebooks
 
 
 def save(notebook, path):
@@ -265,6 +272,7 @@ def test_a_rule_lets_through_what_is_right(folder):
     notebook.cells[3].source = "%%time\n" + notebook.cells[3].source
     notebook.cells[5].metadata["tags"] = ["nbval-ignore-output"]
     notebook.cells[5].source += "\nprint(f'{best:.1%} here')"  # what the cell before has asserted
+    notebook.cells[2].source += "\n[a copy](../build/assignments/02_norm.ipynb)"  # which is not built yet
     assert notebook_rules.faults(save(notebook, folder / "good.ipynb")) == []
 
 
