@@ -304,6 +304,46 @@ def test_check_written_badly():
         checks.run(test_check_written_badly, "nothing")
 
 
+LESSON = """
+from inception_lessons import exercises
+checks.run(exercises.calibration_error, "my_error")
+"""
+
+
+@pytest.mark.parametrize(
+    "body, sentence",
+    {
+        "not written": ("raise NotImplementedError('exercise 6')", "my_error: exercise 6 is not written yet."),
+        "a part": ("return half(logits)", "my_error: half is not written yet."),
+        "torch's own": ("return nn.Module()(logits)", 'my_error raised NotImplementedError: Module [Module] is missing'),
+        "no words": ("raise NotImplementedError", "my_error raised NotImplementedError (line"),
+        "wrong": ("return 0.5", "my_error: The error in 4 bins is 0.5; right is"),
+    }.values(),
+)  # fmt: skip
+def test_check_of_a_lesson(body, sentence):
+    """It comes from the package, goes by the learner's own name, and speaks of no hidden tests."""
+    before = "from torch import nn\ndef half(x): raise NotImplementedError('half')\n"
+    answer = f"def my_error(logits, labels, bins=15):\n    {body}"
+    found = checks.judge(checks.cells([("cell 1", before), ("cell 2", answer)]), LESSON)
+    assert not found["passed"] and found["sentence"].startswith(sentence), found
+    right = "from inception_lessons import measure\ndef my_error(*args): return measure.calibration(*args).ece"
+    found = checks.judge(checks.cells([("cell 1", right)]), LESSON)
+    assert found == {"passed": True, "sentence": "my_error: 2 checks pass."}
+
+
+@pytest.mark.parametrize("check", [checks.varied, test_comparisons])
+def test_run_hands_over_a_check_of_the_package_by_name(check, monkeypatch):
+    """From a lesson's cell: a check of the package is imported anew, where nothing has changed it; another is sent."""
+    tests = []
+    monkeypatch.setattr(checks, "_notebook", list)
+    refused = {"passed": False, "sentence": "no"}
+    monkeypatch.setattr(checks, "judge", lambda cells, test: tests.append(test) or refused)
+    with pytest.raises(checks.CheckFailed, match="^no$"):
+        checks.run(check, "mine")
+    sent = f"def {check.__name__}(" in tests[0]
+    assert sent == (check is test_comparisons) != (f"from inception_lessons.checks import {check.__name__}" in tests[0])
+
+
 def test_fill_depends_on_shapes_alone():
     torch.manual_seed(0)
     one = checks.fill(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(4, 5, 3)))

@@ -51,7 +51,8 @@ MAY_IMPORT = {
     "experiments.ledger": {"experiments.engine", "experiments.counted"},
     "sandbox": set(),
     "checks": {"sandbox"},
-    "exercises": {"checks", "experiments", "layers", "measure"} | _networks,  # what learners rebuild in lessons
+    # what learners rebuild in lessons; a probe, which runs in another process, imports its own module
+    "exercises": {"checks", "exercises", "experiments", "layers", "measure"} | _networks,
     "assignments": {"checks"},
     "processes": set(),
     "script": {"data", "processes", "train", "weights"},

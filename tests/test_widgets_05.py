@@ -10,7 +10,6 @@ from torch import nn
 from inception_lessons import inception_resnet, inception_v4, widgets
 from inception_lessons.experiments import signal_by_depth
 
-
 # ------------------------------------------------------------------------------------------------------ signal by depth
 
 
