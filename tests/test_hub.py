@@ -512,6 +512,7 @@ def test_what_holds_unless_set(load):
         ({"HUB_URL": "https://0.0.0.0:443"}, "INCEPTION_HUB_KEY is not set"),
         ({"HUB_URL": "https://0.0.0.0:443", "HUB_KEY": "/no/key"}, r"/no/key \(INCEPTION_HUB_KEY\) cannot be read"),
         ({"HUB_PUBLIC_URL": "http://hub.school.example"}, "https://hub.school.example is wanted"),
+        ({"MEMORY": "4 gigabytes"}, "something like 4G or 1500M is wanted"),
         ({"CPUS": "many"}, "'many'; a number from 1 on is wanted"),
         ({"CPUS": "0"}, "'0'; a number from 1"),
         ({"IDLE_MINUTES": "-1"}, "'-1'; a number from 0"),

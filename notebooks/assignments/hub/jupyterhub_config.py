@@ -23,6 +23,7 @@ import inspect
 import ipaddress
 import os
 import random
+import re
 import resource
 import shutil
 import stat
@@ -229,6 +230,8 @@ c.Spawner.cmd = [str(Path(PROGRAMS, "jupyterhub-singleuser"))]
 c.Spawner.default_url = "/lab"
 c.Spawner.http_timeout = 120  # a whole class starts at once
 c.Spawner.mem_limit = setting("INCEPTION_MEMORY", "4G")
+if not re.fullmatch(r"[1-9][0-9]*[KMGT]", c.Spawner.mem_limit):
+    stop(f"INCEPTION_MEMORY is {c.Spawner.mem_limit!r}; something like 4G or 1500M is wanted")
 c.Spawner.cpu_limit = number("INCEPTION_CPUS", "2", 1)
 c.Spawner.environment = {
     "INCEPTION_COURSE": setting("INCEPTION_COURSE", "~/inception_course"),
