@@ -44,10 +44,8 @@ def pack(value: object) -> bytes:
     tensors = {}
 
     def plain(item):
-        if item is None or isinstance(item, bool | int | str):
+        if item is None or isinstance(item, bool | int | float | str):
             return item
-        if isinstance(item, float):
-            return item if math.isfinite(item) else {"float": str(item)}
         if isinstance(item, np.generic):
             return plain(item.item())
         if isinstance(item, np.ndarray):
@@ -82,8 +80,6 @@ def unpack(content: bytes) -> object:
         ((kind, content),) = item.items()
         if kind == "tensor":
             return tensors[content]
-        if kind == "float":
-            return float(content)
         if kind == "dict":
             return {value(key): value(part) for key, part in content}
         return {"list": list, "tuple": tuple}[kind](value(part) for part in content)

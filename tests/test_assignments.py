@@ -39,8 +39,9 @@ def cells_of(path: Path) -> tuple[nbformat.NotebookNode, dict]:
 def test_right_answers_get_full_marks(name, number):
     exercise, right = exercise_of(name, number), marking.answers(name).RIGHT[number]
     assert len(right) >= 2
-    for what, text in {"the reference": exercise.solution, **right}.items():
-        points, said = marking.judged(exercise, text)
+    texts = {"the reference": exercise.solution, **right}
+    judged = marking.two_at_a_time(marking.judged, [exercise] * len(texts), texts.values())
+    for what, (points, said) in zip(texts, judged, strict=True):
         assert points == sum(exercise.points.values()), f"{what}: {said}"
 
 
@@ -49,8 +50,9 @@ def test_wrong_answers_lose_marks_with_a_sentence_of_their_own(name, number):
     exercise, wrong = exercise_of(name, number), marking.answers(name).WRONG[number]
     assert len(wrong) >= 5
     sentences = {}
-    for answer in wrong:
-        points, said = marking.judged(exercise, answer.text(exercise))
+    texts = [answer.text(exercise) for answer in wrong]
+    judged = marking.two_at_a_time(marking.judged, [exercise] * len(texts), texts)
+    for answer, (points, said) in zip(wrong, judged, strict=True):
         assert points == answer.keeps < sum(exercise.points.values()), f"{answer.name}: {points} points, {said}"
         own = next((sentence for sentence in said if answer.says in sentence), None)
         assert own, f"{answer.name}: {answer.says!r} is not in {said}"
@@ -71,16 +73,21 @@ def test_mutants_are_caught(name):
     """Each small change of a reference solution costs marks; those that do not are few, and explained."""
     known, survivors, count = marking.answers(name).EQUIVALENT, [], 0
     for number, exercise in marking.exercises(name).items():
-        for what, text in marking.mutants(exercise.solution):
-            count += 1
-            if marking.fails(exercise, text) is None:
-                survivors.append((number, what))
+        made = list(marking.mutants(exercise.solution))
+        count += len(made)
+        sentences = marking.two_at_a_time(marking.fails, [exercise] * len(made), [text for _, text in made])
+        survivors += [(number, what) for (what, _), said in zip(made, sentences, strict=True) if said is None]
     unexplained = [(number, what) for number, what in survivors if what not in known.get(number, {})]
     assert not unexplained, unexplained
     explained = {(number, what) for number, reasons in known.items() for what in reasons}
     assert explained == set(survivors), f"explained, but caught or gone: {explained - set(survivors)}"
     assert count >= 15 * len(marking.exercises(name)), f"only {count} mutants"
     assert len(survivors) <= 0.05 * count, f"{len(survivors)} of {count} survive"
+    page = (assignments.masters() / "README.md").read_text(encoding="utf-8")
+    answers = marking.answers(name)
+    right, wrong = (sum(len(found) for found in part.values()) for part in (answers.RIGHT, answers.WRONG))
+    row = f"| {name} | {len(answers.RIGHT)} | {right} | {wrong} | {count} | {count - len(survivors)} |"
+    assert row in page, f"notebooks/assignments/README.md should have the row {row}"
 
 
 def test_mutants_are_made():
@@ -134,10 +141,26 @@ def test_master(name):
         assert exercise.points == {"check": 2, "hidden": 3}
         key = number.replace(".", "_")
         assert cells[f"check_{key}"].metadata["tags"] == ["raises-exception"]
+        assert cells[f"check_{key}"].metadata["jupyter"] == {"source_hidden": True}  # its first line is what one sees
+        assert exercise.check.startswith(f"# Check {number}: run this cell as often as you like.")
         assert "tags" not in cells[f"hidden_{key}"].metadata
         visible = assignments._HIDDEN.sub("", exercise.hidden).strip()
         assert visible == f"# Hidden tests for exercise {number} run here when this is graded."
         assert "BEGIN HIDDEN" not in exercise.check and f"checks.run(check_{key}, " in exercise.check
+
+
+def test_what_the_functions_of_assignment_06_are_for():
+    """The code that its last page shows, after the reference solutions."""
+    name = "06_bake_off"
+    notebook = nbformat.read(assignments.masters() / name / f"{name}.ipynb", 4)
+    (shown,) = (cell.source for cell in notebook.cells if cell.cell_type == "markdown" and "```python" in cell.source)
+    found = marking.exercises(name)
+    texts = [*found["6.1"].head, *(exercise.solution for exercise in found.values())]
+    texts.append(shown.split("```python")[1].split("```")[0])
+    ran = subprocess.run([sys.executable, "-c", "\n".join(texts)], cwd=marking.root(), capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    printed = ran.stdout.strip().split("\n")
+    assert re.fullmatch(r"\{'trained': 250, 'tuned': \d+\}", printed[0]) and "undecided" in printed[-1]
 
 
 # ------------------------------------------------------------------------------------------- what learners get to see
@@ -151,7 +174,8 @@ def lines(text: str) -> set[str]:
 def secrets(name: str) -> tuple[set[str], set[str]]:
     """-> what no learner's copy may hold: lines of solutions and of hidden tests that are not in visible parts too."""
     given, hidden = set(), set()
-    visible = set().union(*(lines(e.stub) | lines(e.check) for e in marking.exercises(name).values()))
+    everything = [exercise for other in marking.NAMES for exercise in marking.exercises(other).values()]
+    visible = set().union(*(lines(exercise.stub) | lines(exercise.check) for exercise in everything))
     for exercise in marking.exercises(name).values():
         given |= lines(exercise.solution) - visible
         hidden |= lines("\n".join(assignments._HIDDEN.findall(exercise.hidden))) - visible

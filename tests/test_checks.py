@@ -278,6 +278,7 @@ def test_comparisons():
         (torch.tensor(1.0), torch.tensor(2.0), "it is 1; right is 2"),
         (torch.zeros(3), torch.tensor([0, 0, 1e-7]), "differs"),
         (torch.ones(2), torch.tensor([1, math.inf]), r"most at \[1\]"),
+        (torch.tensor([1.0, math.inf]), torch.tensor([2.0, math.inf]), r"in 1 of 2 places, most at \[0\]"),
     ]:  # fmt: skip
         with pytest.raises(checks.Wrong, match=sentence):
             same("it", got, wanted)
