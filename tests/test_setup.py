@@ -164,11 +164,13 @@ def test_make_alone_lists_every_target():
 
 def test_make_passes_on_what_was_asked():
     lab = run("make", "-n", "lab", "ARGS=--no-browser").stdout
+    assert lab.index("inception_lessons assignments copy") < lab.index("jupyterlab")  # a learner's copies come first
     assert "notebooks/00_start_here.ipynb" in lab and "--no-browser" in lab and "--ip=127.0.0.1" in lab
     assert (ROOT / "notebooks" / "00_start_here.ipynb").exists()
     test = run("make", "-n", "test").stdout
-    for part in ("--extras tests,parity", "pytest tests", "--nbval ", "--nbval-cell-timeout=300", "notebooks/*.ipynb"):
+    for part in ("--extras tests,parity,export,course,hub", "pytest tests", "--nbval ", "--nbval-cell-timeout=300"):
         assert part in test
+    assert "notebooks/*.ipynb notebooks/assignments/*/*.ipynb" in test
     assert test.index("pytest tests") < test.index("--nbval ")
 
 
