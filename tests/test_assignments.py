@@ -16,7 +16,7 @@ import pytest
 
 from inception_lessons import assignments, checks
 
-# A class takes minutes: one assignment's stands for all, which ask the same of the machinery. CLASSES=all runs every one.
+# A class takes minutes, and all ask the same of the machinery: one stands for all. CLASSES=all runs each.
 CLASSES = marking.NAMES if os.environ.get("CLASSES") == "all" else ["02_batch_norm"]
 ALL = [(name, number) for name in marking.NAMES for number in marking.exercises(name)]
 needs_nbgrader = pytest.mark.skipif(
