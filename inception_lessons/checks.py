@@ -92,7 +92,9 @@ class Answer:
         if "error" in found:
             last = found["error"].strip().splitlines()[-1]
             raise Wrong(f"{name} returned something that cannot be compared: {last}.{said}")
-        found = found["value"]
+        found = found.get("value")
+        if not isinstance(found, dict):  # it wrote the reply itself
+            raise Wrong(f"{name} ended its process instead of returning.{said}")
         if "missing" in found:
             raise Wrong(found["missing"])
         if "raised" in found:
@@ -102,7 +104,7 @@ class Answer:
             if stub and self._exercise is None:
                 raise Wrong(f"{stub[1]} is not written yet.")
             raise Wrong(f"{name} raised {found['raised']}{said}")
-        return found["value"]
+        return found.get("value")
 
 
 def varied(*shape: int, seed: int = 0, mean: float = 0.4, scale: float = 1.3) -> torch.Tensor:
@@ -248,8 +250,8 @@ def judge(cells: list[list[str]], test: str, host: sandbox.Host | None = None) -
     found = (host or _host).run("inception_lessons.checks:_judge", {"cells": cells, "test": test}, seconds=120)
     if "value" in found:
         return found["value"]
-    reason = found.get("error") or f"{ {key: found[key] for key in found if key != 'printed'} }"
-    return {"passed": False, "sentence": f"The check itself failed; tell your teacher. {reason} {found['printed']}"}
+    why = found["error"].strip().splitlines()[-1] if "error" in found else f"it {', '.join(set(found) - {'printed'})}"
+    return {"passed": False, "sentence": f"The check itself failed; tell your teacher. {why}"}
 
 
 _host = sandbox.Host()

@@ -67,12 +67,6 @@ def pack(value: object) -> bytes:
 
 def unpack(content: bytes) -> object:
     """What `pack` wrote -> the value. Raises ValueError for anything else."""
-    try:
-        (length,) = struct.unpack("<Q", content[:8])
-        tensors = safetensors.torch.load(content[8 + length :])
-        header = json.loads(content[8 : 8 + length])
-    except Exception as error:  # safetensors raises its own kind; what came is damaged, whichever it is
-        raise ValueError(f"{len(content)} bytes came that are no packed value: {error}") from None
 
     def value(item):
         if not isinstance(item, dict):
@@ -84,7 +78,12 @@ def unpack(content: bytes) -> object:
             return {value(key): value(part) for key, part in content}
         return {"list": list, "tuple": tuple}[kind](value(part) for part in content)
 
-    return value(header)
+    try:
+        (length,) = struct.unpack("<Q", content[:8])
+        tensors = safetensors.torch.load(content[8 + length :])
+        return value(json.loads(content[8 : 8 + length]))
+    except Exception as error:  # safetensors raises its own kind; what came is damaged, whichever it is
+        raise ValueError(f"{len(content)} bytes came that are no packed value: {error}") from None
 
 
 # ---------------------------------------------------------------------------------------------------- inside a child
@@ -203,7 +202,7 @@ def _outcome(folder: str, status: int, reason: str) -> dict:
     try:
         with open(os.path.join(folder, "reply"), "rb") as file:
             return found | unpack(file.read())
-    except (OSError, ValueError):  # it ended before it could answer
+    except (OSError, ValueError, TypeError):  # it ended before it could answer, or wrote what is no answer
         return found | {"died": status}
 
 
@@ -214,11 +213,11 @@ def spawn(order: dict) -> dict:
     folder = tempfile.mkdtemp(prefix="inception-lessons-")
     try:
         Path(folder, "job").write_bytes(pack(order))
-        with open(os.path.join(folder, "printed"), "wb") as printed:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "inception_lessons.sandbox", "child", folder],
-                stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, start_new_session=True, env=_environment(),
-            )  # fmt: skip
+        printed = open(os.path.join(folder, "printed"), "ab")  # a child may delete the file: what it fills is this
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "inception_lessons.sandbox", "child", folder],
+            stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, start_new_session=True, env=_environment(),
+        )  # fmt: skip
         start, reason, own, base = time.monotonic(), "", psutil.Process(process.pid), None
         try:
             while process.poll() is None:
@@ -233,13 +232,14 @@ def spawn(order: dict) -> dict:
                     reason = "memory"
                 elif base and spent > base[1] + order["seconds"] or time.monotonic() - start > _patience(order):
                     reason = "time"
-                elif os.path.getsize(os.path.join(folder, "printed")) > LARGEST:
+                elif printed.seek(0, os.SEEK_END) > LARGEST:
                     reason = "output"
                 if reason:
                     break
         finally:
             _kill(process.pid)
             process.wait()
+            printed.close()
         return _outcome(folder, process.returncode, reason)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -284,7 +284,12 @@ def _fork(order: list[bytes], limits: dict, closed: list[int], answer: Callable[
                 os.closerange(3, 1024)
                 _work(order, folder, None)
             else:
-                _work(order, folder, lambda asked: (_send(ask_out, pack(asked)), unpack(_receive(told_in)))[1])
+
+                def ask(asked):
+                    _send(ask_out, pack(asked))
+                    return unpack(_receive(told_in))
+
+                _work(order, folder, ask)
             sys.stdout.flush()
         finally:
             os._exit(0)

@@ -137,7 +137,15 @@ import os
 os._exit(0)
 """
     assert "differs from the right one" in answered(body)["sentence"]
-    assert "ended its process" in answered(body.replace("sandbox.pack", "(lambda v: b'nonsense')"))["sentence"]
+    for forged in (
+        "b'nonsense'",
+        "sandbox.pack([1])",
+        "b'\\x02' + bytes(7) + b'{}' + sandbox.pack(1)[9:]",
+        "sandbox.pack({})",
+    ):
+        found = answered(body.replace('sandbox.pack({"value": {"value": 3 * x}})', forged))
+        assert not found["passed"], forged
+        assert answered("return x + x")["passed"]
 
 
 def test_missing_and_broken_cells():
