@@ -923,7 +923,7 @@ def test_command_runs_a_claim_in_processes_of_one_thread(tmp_path):
 def test_command_without_a_known_name_says_how_it_is_used(arguments):
     done = command(*arguments)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("usage: python -m inception_lessons train | experiments | checkpoint")
+    assert done.stderr.startswith("usage: python -m inception_lessons train | experiments | assignments | checkpoint")
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
 
 
