@@ -372,6 +372,42 @@ def links_lead_somewhere(page: Page) -> Iterator[str]:
                 yield f"cell {number} links to {target}, which is not there"
 
 
+BESIDE = {"glossary": "Glossary", "symptoms": "My Inception does not learn", "ledger": "Ledger"}
+
+
+def navigation(path: Path) -> str:
+    """The line of links that a page of the course carries: before, after, its assignment, what stands beside."""
+    lessons = sorted(path.parent.glob("[0-9][0-9]_*.ipynb"))
+    place = lessons.index(path) if path in lessons else None
+    if place is None:
+        around = {0: ""} if lessons else {}
+    else:
+        around = {number: arrow for number, arrow in ((place - 1, "←"), (place + 1, "→")) if 0 <= number < len(lessons)}
+    links = []
+    for number, arrow in around.items():
+        title = json.loads(lessons[number].read_text(encoding="utf-8"))["cells"][0]["source"]
+        words = "".join(title).partition("\n")[0].removeprefix("# ").partition(":")[0]
+        words = {"←": f"← {words}", "→": f"{words} →", "": words}[arrow]
+        links.append(f"[{words}]({lessons[number].name})")
+    if (path.parent / "assignments" / path.stem / path.name).exists():
+        links.append(f"[Assignment {path.stem[:2]}](../build/assignments/{path.name})")
+    pages = ((path.parent / f"{name}.ipynb", words) for name, words in BESIDE.items())
+    links += [f"[{words}]({page.name})" for page, words in pages if page.exists() and page != path]
+    return " · ".join(links)
+
+
+def leads_on(page: Page) -> Iterator[str]:
+    """Below the title and at the very end stands the same line of links, so that no page is a dead end."""
+    wanted = navigation(page.path)
+    cells = page.notebook["cells"]
+    if not wanted:
+        return
+    if cells[0]["source"].split("\n\n")[1:2] != [wanted]:
+        yield f"below the title of the notebook stands no line {wanted}"
+    if cells[-1]["cell_type"] != "markdown" or cells[-1]["source"].split("\n\n")[-1] != wanted:
+        yield f"the last line of the notebook is not {wanted}"
+
+
 def without_code(source: str) -> str:
     """Markdown without fenced blocks and code spans."""
     return re.sub(
@@ -399,6 +435,7 @@ RULES = (
     headings_in_order,
     calls_stay_qualified,
     links_lead_somewhere,
+    leads_on,
 )
 
 

@@ -66,7 +66,7 @@ def good():
         new_code_cell(source, execution_count=count, outputs=outputs, metadata={"tags": tags})
         for count, (source, tags, outputs) in enumerate(code, 1)
     ]
-    cells.insert(0, new_markdown_cell("# A lesson\n\n## Promise\n![a small net](net.png)"))
+    cells.insert(0, new_markdown_cell("# A lesson\n\n[Ledger](ledger.ipynb)\n\n## Promise\n![a small net](net.png)"))
     cells.insert(
         2,
         new_markdown_cell(
@@ -74,10 +74,10 @@ def good():
             " and `~/.cache`.\n```\n# no heading\n![](x.png)\n```"
         ),
     )
-    notebook = new_notebook(
+    cells.append(new_markdown_cell("**Sources.** None.\n\n[Ledger](ledger.ipynb)"))
+    return new_notebook(
         cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}}
     )
-    return notebook
 
 
 def source(number, text):
@@ -226,6 +226,12 @@ FAULTS = {  # rule -> {what is wrong: how to plant it}
         "copy beside its master": source(2, "## Train\n[x](../build/02_norm.ipynb)"),
         "copy that only was built": source(2, "## Train\n[x](../build/assignments/03_built.ipynb)"),
     },
+    "leads_on": {
+        "not at the top": source(0, "# A lesson\n\n## Promise\n![a small net](net.png)\n\n[Ledger](ledger.ipynb)"),
+        "another line": source(0, "# A lesson\n\n[Ledger](ledger.ipynb) · [Next](next.ipynb)\n\n## Promise"),
+        "not at the end": more(7, "\nOne more sentence."),
+        "the end is code": extra_cells(1),
+    },
 }
 
 
@@ -236,7 +242,7 @@ def folder(tmp_path, monkeypatch):
     for path in (notebooks / "assignments" / "02_norm" / "02_norm.ipynb", built / "03_built.ipynb"):
         path.parent.mkdir(parents=True)
         path.touch()
-    for name in ("next.ipynb", "net.png"):
+    for name in ("next.ipynb", "net.png", "ledger.ipynb"):
         (notebooks / name).touch()
     monkeypatch.setattr(notebook_rules, "package_names", lambda: {"Thing": "layers"})
     return notebooks
@@ -262,6 +268,21 @@ def test_a_rule_catches_its_fault(rule, fault, folder):
     page = notebook_rules.read(save(notebook, folder / "bad.ipynb"))
     sentences = list(getattr(notebook_rules, rule)(page))
     assert sentences and all("cell" in s or "notebook" in s or "MB" in s for s in sentences)
+
+
+def test_the_line_of_links_names_what_stands_around(tmp_path):
+    for name in ("00_start", "01_norm", "02_cut"):
+        title = new_markdown_cell(f"# {name[:2]} · {name[3:]}: why?\n\nText.")
+        save(new_notebook(cells=[title]), tmp_path / f"{name}.ipynb")
+    (tmp_path / "assignments" / "01_norm").mkdir(parents=True)
+    for name in ("assignments/01_norm/01_norm.ipynb", "glossary.ipynb"):
+        (tmp_path / name).touch()
+    after, before, aside = "[02 · cut →](02_cut.ipynb)", "[← 00 · start](00_start.ipynb)", "[Glossary](glossary.ipynb)"
+    task = "[Assignment 01](../build/assignments/01_norm.ipynb)"
+    lines = {path.stem: notebook_rules.navigation(path) for path in tmp_path.glob("*.ipynb")}
+    assert lines["01_norm"] == " · ".join([before, after, task, aside])
+    assert lines["02_cut"] == f"[← 01 · norm](01_norm.ipynb) · {aside}"
+    assert lines["glossary"] == "[00 · start](00_start.ipynb)"
 
 
 def test_a_rule_lets_through_what_is_right(folder):
