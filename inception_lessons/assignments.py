@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from inception_lessons import checks
@@ -70,18 +72,26 @@ def copy(name: str, folder: str | Path) -> Path:
             cell.metadata.update(editable=False, deletable=False)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    nbformat.write(notebook, beside)
-    os.replace(beside, path)
+    _place(path, lambda beside: nbformat.write(notebook, beside))
     return path
+
+
+def _place(path: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` make a file beside, then rename it: whoever looks finds the file before or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 # ------------------------------------------------------------------------------------------------------ for teachers
 
 
 def configure(c) -> None:
-    """What nbgrader_config.py of a course says to nbgrader: the two parts of ours, and limits that suit a course."""
+    """What nbgrader_config.py of a course says to nbgrader: three parts of ours, the rest as nbgrader has it."""
     from nbgrader import preprocessors as theirs
     from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 
@@ -95,10 +105,8 @@ def configure(c) -> None:
     c.Autograde.sanitize_preprocessors = [Restore, *_default(Autograde, "sanitize_")]
     c.Autograde.autograde_preprocessors = marking
     c.OverwriteCells.add_missing_cells = True  # a test that a learner deleted comes back
-    c.GenerateFeedback.preprocessors = [
-        *_default(GenerateFeedback, ""),
-        theirs.ClearHiddenTests,
-    ]  # for next year's class
+    hide = theirs.ClearHiddenTests  # for next year's class
+    c.GenerateFeedback.preprocessors = [*_default(GenerateFeedback, ""), hide]
 
 
 def _default(converter: type, kind: str) -> list:
@@ -161,8 +169,8 @@ def _parts() -> tuple[type, type, type]:
 def _label(cell, number: int) -> str:
     """What a cell is called in a sentence: the exercise that it answers, else its place."""
     grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
-    exercise = re.fullmatch(r"exercise_(\d+)_(\d+)", grade_id)
-    return f"your answer to {exercise[1]}.{exercise[2]}" if exercise else f"cell {number}"
+    answers = grade_id.startswith("exercise_")
+    return f"your answer to {checks.exercise_of(grade_id)}" if answers else f"cell {number}"
 
 
 def create(folder: str | Path) -> Path:
@@ -176,11 +184,10 @@ def create(folder: str | Path) -> Path:
     for name in names():
         target = course / "source" / name / f"{name}.ipynb"
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(masters() / name / f"{name}.ipynb", target)
+            _place(target, partial(shutil.copyfile, masters() / name / f"{name}.ipynb"))
     config = course / "nbgrader_config.py"
     if not config.exists():
-        config.write_text(_CONFIG, encoding="utf-8")
+        _place(config, lambda beside: beside.write_text(_CONFIG, encoding="utf-8"))
     return course
 
 
@@ -225,10 +232,12 @@ def mark(course: str | Path, name: str, submissions: str | Path | None = None) -
         points = marks.get(learner, {}) if learner not in failed else {}
         points = [points.get(exercise, 0.0) for exercise in whole]
         rows.append([learner, *points, sum(points), failed.get(learner, "")])
-    beside = table.with_suffix(".part")
-    with open(beside, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-    os.replace(beside, table)
+
+    def write(beside):
+        with open(beside, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+
+    _place(table, write)
     return {
         "marks": {row[0]: dict(zip(whole, row[1:-2], strict=True)) for row in rows[2:]},
         "failed": failed,
@@ -251,10 +260,7 @@ def _collect(course: Path, name: str, folder: Path) -> dict:
         if len(named) != 1:
             failed[learner] = f"{len(named)} notebooks where one named {name}.ipynb was wanted"
             continue
-        target = course / "submitted" / learner / name / f"{name}.ipynb"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(named[0], target.with_suffix(".part"))
-        os.replace(target.with_suffix(".part"), target)
+        _place(course / "submitted" / learner / name / f"{name}.ipynb", partial(shutil.copyfile, named[0]))
     return failed
 
 

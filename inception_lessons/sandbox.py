@@ -24,6 +24,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -109,26 +110,16 @@ def _guard(folder: str) -> None:
         real = os.path.realpath(os.fsdecode(path))
         return any(real == folder or real.startswith(folder + os.sep) for folder in folders)
 
-    starts = {
-        "os.system",
-        "os.fork",
-        "os.forkpty",
-        "os.exec",
-        "os.posix_spawn",
-        "os.spawn",
-        "subprocess.Popen",
-        "pty.spawn",
-    }
-    starts |= {"os.startfile", "ctypes.dlopen", "os.kill", "os.killpg"}
+    starts = {"os.system", "os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile"}
+    starts |= {"subprocess.Popen", "pty.spawn", "ctypes.dlopen", "os.kill", "os.killpg"}
     changes = {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod"}
     changes |= {"os.chown", "os.utime", "shutil.rmtree", "shutil.move", "shutil.copyfile"}
 
     def watch(event, args):
         if event == "open":
             path, mode, flags = args
-            writes = (
-                set(mode or "") & set("wax+") if isinstance(mode, str) else (flags or 0) & (os.O_WRONLY | os.O_RDWR)
-            )
+            by_flags = (flags or 0) & (os.O_WRONLY | os.O_RDWR)
+            writes = set(mode) & set("wax+") if isinstance(mode, str) else by_flags
             if path is None or inside(path, [own]) or os.fsdecode(path) == os.devnull:
                 return
             if writes:
@@ -218,7 +209,8 @@ def spawn(order: dict) -> dict:
             [sys.executable, "-P", "-m", "inception_lessons.sandbox", "child", folder],
             stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, start_new_session=True, env=_environment(),
         )  # fmt: skip
-        start, reason, own, base = time.monotonic(), "", psutil.Process(process.pid), None
+        reason, own, base = "", psutil.Process(process.pid), None
+        deadline = time.monotonic() + _patience(order["seconds"])
         try:
             while process.poll() is None:
                 time.sleep(0.02)
@@ -230,7 +222,7 @@ def spawn(order: dict) -> dict:
                     base = used, spent  # what Python and torch took is not the answer's
                 if base and used > base[0] + order["megabytes"] * MEGABYTE:
                     reason = "memory"
-                elif base and spent > base[1] + order["seconds"] or time.monotonic() - start > _patience(order):
+                elif base and spent > base[1] + order["seconds"] or time.monotonic() > deadline:
                     reason = "time"
                 elif printed.seek(0, os.SEEK_END) > LARGEST:
                     reason = "output"
@@ -261,12 +253,12 @@ def _kill(process: int) -> None:
             pass  # it ended by itself
 
 
-def _patience(order: dict) -> float:
+def _patience(seconds: float) -> float:
     """Seconds on the wall: a busy machine may make a child wait, three times as long as it may compute and 10 more."""
-    return 3 * order["seconds"] + 10
+    return 3 * seconds + 10
 
 
-def _fork(order: list[bytes], limits: dict, closed: list[int], answer: Callable[[bytes], bytes] | None) -> dict:
+def _fork(order: list[bytes], seconds: float, closed: list[int], answer: Callable[[bytes], bytes] | None) -> dict:
     """`spawn` by a fork of this process: the host has torch, and nothing of an earlier job."""
     folder = tempfile.mkdtemp(prefix="inception-lessons-")
     printed = os.open(os.path.join(folder, "printed"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -297,7 +289,7 @@ def _fork(order: list[bytes], limits: dict, closed: list[int], answer: Callable[
     for descriptor in (printed, ask_out, told_in):
         os.close(descriptor)
     try:
-        deadline, reason, status = time.monotonic() + _patience(limits), "", None
+        deadline, reason, status = time.monotonic() + _patience(seconds), "", None
         while status is None and not reason:
             ready = select.select([ask_in], [], [], 0.005)[0] if answer is not None else time.sleep(0.002)
             if ready:
@@ -355,20 +347,17 @@ def _serve() -> None:
     torch.set_num_threads(1)
 
     def answer(asked: bytes) -> bytes:
-        order = unpack(asked)
-        limits = {name: order[name] for name in ("seconds", "megabytes")}
-        del order
-        return pack(_fork([asked], limits, [commands, outcomes], None))
+        return pack(_fork([asked], unpack(asked)["seconds"], [commands, outcomes], None))
 
     job = []
     while True:
         job.append(_receive(commands))
         if not job[0]:
             return
-        limits = {name: unpack(job[0])[name] for name in ("preload", "seconds", "megabytes")}
-        importlib.import_module(limits["preload"])
+        module, seconds = itemgetter("preload", "seconds")(unpack(job[0]))
+        importlib.import_module(module)
         # _fork empties the list on both sides: a child that looks through its frames finds no test of its own
-        _send(outcomes, pack(_fork(job, limits, [commands, outcomes], answer)))
+        _send(outcomes, pack(_fork(job, seconds, [commands, outcomes], answer)))
 
 
 def _environment() -> dict[str, str]:

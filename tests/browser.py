@@ -294,10 +294,22 @@ class NotebookPage:
         return self.page.evaluate(f"() => Promise.race([({script})(), {limit}])")
 
     def run_all(self, seconds: float = 300) -> bool:
-        """Runs every cell as the menu does; False where one failed. Then waits until the kernel is idle."""
-        passed = self.evaluate("async () => await jupyterapp.commands.execute('notebook:run-all-cells')", seconds)
-        self.settle(seconds)
-        return bool(passed)
+        """Runs every cell as the menu does, until the kernel is idle; False where one failed that does not promise to.
+
+        JupyterLab itself answers at the first error, also at a promised one, after which it runs on.
+        """
+        deadline = time.monotonic() + seconds
+        self.evaluate("async () => await jupyterapp.commands.execute('notebook:run-all-cells')", seconds)
+        while True:
+            self.settle(seconds)
+            cells = self.cells()
+            failed = any(
+                output["output_type"] == "error" and "raises-exception" not in cell["tags"]
+                for cell in cells
+                for output in cell["outputs"]
+            )
+            if failed or all(cell["count"] for cell in cells) or time.monotonic() > deadline:
+                return not failed
 
     def cells(self) -> list[dict]:
         """What the page holds of each code cell: count, tags, source, outputs."""
