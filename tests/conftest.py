@@ -5,9 +5,10 @@ import ipywidgets
 import pytest
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The browser last: it says little where a quicker test has failed already."""
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The browser last: it says little where a quicker test has failed already. Beside others it comes in its turn."""
+    if not hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 class Displayed:

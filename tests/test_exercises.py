@@ -121,7 +121,7 @@ def test_mutants_are_caught(name):
 def test_a_lesson_links_to_its_assignment(path):
     """By its title, once; where the master is there, in the master's own words."""
     text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
-    [(title, target)] = re.findall(r"\[(Assignment [^\]]+)\]\(\.\./build/assignments/(\w+)\.ipynb\)", text)
+    [(title, target)] = re.findall(r"\[(Assignment \d\d: [^\]]+)\]\(\.\./build/assignments/(\w+)\.ipynb\)", text)
     assert target == path.stem and title.startswith(f"Assignment {path.stem[:2]}: ")
     if target in assignments.names():
         master = nbformat.read(assignments.masters() / target / f"{target}.ipynb", 4)
