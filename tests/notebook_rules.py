@@ -372,6 +372,14 @@ def links_lead_somewhere(page: Page) -> Iterator[str]:
                 yield f"cell {number} links to {target}, which is not there"
 
 
+def html_is_not_markdown(page: Page) -> Iterator[str]:
+    """A line that begins with a tag is HTML up to the next empty line: a backtick there stays a backtick."""
+    for number, cell in page.markdown:
+        for line in re.findall(r"^<(?:details|div|p|table)\b.*", cell["source"], re.MULTILINE):
+            if re.search(r"`|\*\*\w|\]\(", re.sub(r"<code>.*?</code>", "", line)):
+                yield f"cell {number} has Markdown in a line of HTML, which shows its marks: {line[:80]}"
+
+
 BESIDE = {"glossary": "Glossary", "symptoms": "My Inception does not learn", "ledger": "Ledger"}
 
 
@@ -436,6 +444,7 @@ RULES = (
     calls_stay_qualified,
     links_lead_somewhere,
     leads_on,
+    html_is_not_markdown,
 )
 
 

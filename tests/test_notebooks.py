@@ -226,6 +226,11 @@ FAULTS = {  # rule -> {what is wrong: how to plant it}
         "copy beside its master": source(2, "## Train\n[x](../build/02_norm.ipynb)"),
         "copy that only was built": source(2, "## Train\n[x](../build/assignments/03_built.ipynb)"),
     },
+    "html_is_not_markdown": {
+        "code": more(2, "\n<details><summary>Why?</summary>Because of `up`.</details>"),
+        "bold": more(2, "\n<details><summary>Why?</summary>It is **not**.</details>"),
+        "link": more(2, "\n<div class='alert'>See [the next](next.ipynb).</div>"),
+    },
     "leads_on": {
         "not at the top": source(0, "# A lesson\n\n## Promise\n![a small net](net.png)\n\n[Ledger](ledger.ipynb)"),
         "another line": source(0, "# A lesson\n\n[Ledger](ledger.ipynb) · [Next](next.ipynb)\n\n## Promise"),
@@ -283,6 +288,12 @@ def test_the_line_of_links_names_what_stands_around(tmp_path):
     assert lines["01_norm"] == " · ".join([before, after, task, aside])
     assert lines["02_cut"] == f"[← 01 · norm](01_norm.ipynb) · {aside}"
     assert lines["glossary"] == "[00 · start](00_start.ipynb)"
+
+
+def test_html_with_html_in_it_is_right(folder):
+    notebook = good()
+    notebook.cells[2].source += "\n\n<details><summary>Why?</summary>Of <code>2 ** n</code> and <em>up</em>.</details>"
+    assert notebook_rules.faults(save(notebook, folder / "good.ipynb")) == []
 
 
 def test_a_rule_lets_through_what_is_right(folder):
