@@ -511,14 +511,18 @@ def module(c_in: int, n1: int, r3: int, n3: int, r5: int, n5: int, proj: int, gr
     reduced = {"b1": [(1, n1)], "b3": [(1, r3), (3, n3)], "b5": [(1, r5), (5, n5)], "pool": [("max", c_in), (1, proj)]}
     figure, axes = canvas(1, 2, size=(10.0, 4.4))
     widest = max(sum(max(c for _, c in path) for path in form.values()) for form in (naive, reduced))
-    totals = []
+    totals, beside = [], []
     for ax, form, label in (
         (axes[0], naive, "Fig. 2(a): naive"),
         (axes[1], reduced, "Fig. 2(b): with 1 x 1 reductions"),
     ):
-        params, macs, out = _draw_module(ax, form, c_in, grid, widest)
+        params, macs, out = _draw_module(ax, form, c_in, grid, widest, beside)
         totals.append((params, macs, out))
         ax.set_title(f"{label}\n{params:,} parameters, {macs / 1e6:.1f} M multiply-adds", size=10, loc="center")
+    figure.draw_without_rendering()  # only then the axes have their final size, and a word its width
+    for text, limit in beside:
+        if text.get_window_extent().x1 > text.axes.transData.transform((limit, 0))[0]:
+            text.set_text(text.get_text().replace(" ", "\n"))
     title = "The Inception module, without and with reductions"
     ratio = totals[0][1] / totals[1][1]
     return Chart(
@@ -531,8 +535,12 @@ def module(c_in: int, n1: int, r3: int, n3: int, r5: int, n5: int, proj: int, gr
     )
 
 
-def _draw_module(ax, form, c_in: int, grid: int, widest: int) -> tuple[int, int, int]:
-    """Draw one form of the module bottom to top; returns parameters (with biases), multiply-adds and channels out."""
+def _draw_module(ax, form, c_in: int, grid: int, widest: int, beside: list) -> tuple[int, int, int]:
+    """Draw one form of the module bottom to top; returns parameters (with biases), multiply-adds and channels out.
+
+    To `beside` go the words that stand at the right of a box too narrow for them, each with the x where the next
+    branch begins.
+    """
     from matplotlib.patches import Rectangle
 
     ax.set_axis_off()
@@ -552,13 +560,14 @@ def _draw_module(ax, form, c_in: int, grid: int, widest: int) -> tuple[int, int,
         if len(text) * 0.0135 < count * unit:
             ax.text(middle, y, text, ha="center", va="center", size=8.5, color="white", zorder=3)
         else:
-            ax.text(
-                middle + count * unit / 2 + 0.006, y, text, ha="left", va="center", size=8.5, color="#333333", zorder=3
-            )
+            right = middle + count * unit / 2 + 0.006
+            words = ax.text(right, y, text, ha="left", va="center", size=8.5, color="#333333", zorder=3)
+            beside.append((words, x + slots.get(name, 0) + gap))
 
     def wire(a: tuple[float, float], b: tuple[float, float]) -> None:
         ax.plot(*zip(a, b, strict=True), color="#BBBBBB", linewidth=1.2, zorder=1)
 
+    name = None  # no branch yet
     box(0.5, 0, c_in, f"{c_in} channels in", "#555555")
     for name, path in form.items():
         middle, c, below = x + slots[name] / 2, c_in, (0.5, height / 2)

@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import itertools
 import math
 import subprocess
 import sys
@@ -304,6 +305,20 @@ def test_colours_can_be_told_apart(sight):
     looks = [plots.look_of(i) for i in range(16)]  # twice as many as there are colours
     for (i, j), distance in distances([look.colour for look in looks], sight).items():
         assert distance > 10 or (looks[i].line != looks[j].line and looks[i].marker != looks[j].marker), (i, j)
+
+
+@pytest.mark.parametrize("row", [(192, 64, 96, 128, 16, 32, 32), (512, 224, 240, 128, 16, 32, 32), (832, *[8] * 6)])
+def test_no_words_of_the_module_drawing_lie_on_a_box(row):
+    figure = plots.module(*row).figure
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        words = [text for text in ax.texts if text.get_ha() == "left"]  # the others stand inside their box
+        assert words
+        for text, box in itertools.product(words, ax.patches):
+            a, b = text.get_window_extent(), box.get_window_extent()
+            over = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+            assert min(over) < 1, f"{text.get_text()!r} lies on a box by {over} pixels"
+
 
 
 def test_style_varies_with_colour():
