@@ -320,7 +320,6 @@ def test_no_words_of_the_module_drawing_lie_on_a_box(row):
             assert min(over) < 1, f"{text.get_text()!r} lies on a box by {over} pixels"
 
 
-
 def test_style_varies_with_colour():
     assert len(plots.PALETTE) == len(plots.LINES) == len(plots.MARKERS) == 8
     assert len(set(plots.PALETTE)) == len(set(map(str, plots.LINES))) == len(set(plots.MARKERS)) == 8
