@@ -250,6 +250,11 @@ def test_stored_settings_are_the_current_ones(stored):
 def test_stored_verdict_follows_from_the_stored_runs(stored):
     id, dataset, found = stored
     assert experiments.verdict(id, dataset=dataset) == Verdict(found["verdict"], found["sentence"])
+    said = experiments.say(id, dataset=dataset)
+    assert said.startswith(f"{id}: {found['verdict']}. On ") and said.endswith(".") and not said.endswith("..")
+    assert found["sentence"].removesuffix(".") in said.replace("\n", " ")
+    assert max(map(len, said.splitlines())) <= 100
+    assert experiments.say(id).splitlines()[0].startswith(f"{id}: ")
     assert found["verdict"] in VERDICTS
     others = {other: of for other, of in EXPERIMENTS.items() if of.shares == id}
     assert set(found.get("shared", {})) == set(others)

@@ -33,6 +33,7 @@ from inception_lessons.experiments.engine import (
     results,
     run,
     run_one,
+    say,
     trained,
     verdict,
 )
