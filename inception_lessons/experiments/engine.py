@@ -533,7 +533,7 @@ def say(id: str, folder: Path | None = None, *, dataset: str | None = None) -> s
     """
     word, sentence = verdict(id, folder, dataset=dataset)
     if dataset:
-        sentence = f"On {results(id, folder, dataset=dataset)['data']}: {sentence}"
+        sentence = f"On {results(id, folder, dataset=dataset).get('data', dataset)}: {sentence}"
     text = f"{id}: {word}. {sentence[:1].upper()}{sentence[1:].removesuffix('.')}."
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
