@@ -204,31 +204,70 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_public_names_have_a_docstring(module):
-    tree = parsed(module)
-    assert _first_sentence(tree), f"{module}.py has no docstring"
-    missing = []
-    for node in tree.body:
-        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
-            continue
-        if any(isinstance(d, ast.Call) and getattr(d.func, "id", "") == "experiment" for d in node.decorator_list):
-            continue  # an Experiment from here on: its claim and threshold say what it is
-        if not _first_sentence(node):
-            missing.append(node.name)
+def test_docstrings(module):
+    found = undocumented(parsed(module))
+    assert not found, f"{module}.py: {'; '.join(found)}"
+
+
+def undocumented(tree: ast.Module) -> list[str]:
+    """What a module's docstrings leave open, a sentence each.
+
+    The module and every public class, function and method says what it does, in a first sentence that ends; a network's
+    part says shapes; who raises a ValueError says so; a public function's arguments have types.
+    """
+    found = [] if _first_sentence(tree) else ["the module has no docstring, or its first sentence does not end"]
+    raising = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and _raises(node)}
+
+    def check(node, name, around=None):
         if isinstance(node, ast.ClassDef):
-            missing += [
-                f"{node.name}.{method.name}"
-                for method in node.body
-                if isinstance(method, ast.FunctionDef)
-                and not method.name.startswith("_")
-                and method.name != "forward"  # the class's first line is its contract
-                and not _first_sentence(method)
-            ]
-    assert not missing, f"without a docstring: {', '.join(missing)}"
+            public = [m for m in node.body if isinstance(m, ast.FunctionDef)]
+            first = (ast.get_docstring(node) or "").split("\n\n")[0]
+            if any(ast.unparse(base).split(".")[-1] in PARTS for base in node.bases) and "->" not in first:
+                found.append(f"{name} is a part of a network: its first lines say what shape comes in -> what goes out")
+            for method in public:
+                if not method.name.startswith("_") or method.name in ("__init__", "__post_init__", "__call__"):
+                    check(method, f"{name}.{method.name}", node)
+        says = ast.get_docstring(node) or ""
+        inherits = around is not None and (node.name == "forward" or node.name.startswith("__"))  # the class's contract
+        if not inherits and not _first_sentence(node):
+            found.append(f"{name} has no docstring, or its first sentence does not end")
+        if isinstance(node, ast.FunctionDef):
+            says += (ast.get_docstring(around) or "") if around is not None else ""
+            helpers = {n.func.id for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+            if (_raises(node) or helpers & raising & PRIVATE(raising)) and "ValueError" not in says:
+                found.append(f"{name} raises a ValueError, and its docstring does not say when")
+            if around is None and any(a.annotation is None for a in _arguments(node)):
+                found.append(f"{name} has arguments without a type")
+
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if any(isinstance(d, ast.Call) and getattr(d.func, "id", "") == "experiment" for d in node.decorator_list):
+                continue  # an Experiment from here on: its claim and threshold say what it is
+            check(node, node.name)
+    return found
+
+
+#: Whose subclasses are layers, modules and networks.
+PARTS = {"Module", "Sequential", "ModuleDict", "Network"}
+
+
+def PRIVATE(names):
+    return {name for name in names if name.startswith("_")}
+
+
+def _raises(node: ast.FunctionDef) -> bool:
+    """Whether the function's own lines raise a ValueError."""
+    return any(isinstance(n, ast.Raise) and n.exc is not None and ast.unparse(n.exc).startswith("ValueError")
+               for n in ast.walk(node))  # fmt: skip
+
+
+def _arguments(node: ast.FunctionDef) -> list[ast.arg]:
+    return [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
 
 
 def _first_sentence(node) -> bool:
-    return len((ast.get_docstring(node) or "").split("\n\n")[0].strip(" .")) >= 8
+    first = (ast.get_docstring(node) or "").split("\n\n")[0].rstrip()
+    return len(first.strip(" .")) >= 8 and first.endswith((".", ":", ")", "!", "?"))
 
 
 @pytest.mark.parametrize("module", MODULES)
