@@ -80,7 +80,9 @@ class Augment:
     """(B, 3, H, W) -> (B, 3, H, W): shift by up to `crop` pixels (the edge mirrored), and mirror left-right at random.
 
     One gather for the whole batch, on the batch's device. The random numbers come from a CPU generator, so that a GPU
-    sees the same pictures as a CPU. Source: padding and cropping as in arXiv:1512.03385, section 4.2.
+    sees the same pictures as a CPU. Source: padding and cropping as in arXiv:1512.03385, section 4.2. Raises ValueError
+    for a `crop` that is no whole number or as large as the images, a `flip` that is neither True nor False, or images
+    that are no batch.
     """
 
     crop: int = 0
@@ -127,6 +129,7 @@ class Split:
     """Pixels (N, H, W, 3) uint8, labels (N,) int64, factors {name: (N, ...)}: one split of a set, held in memory.
 
     Channels lie last in memory, so a batch leaves in the order that CPU convolutions like best, with nothing copied.
+    Raises ValueError for other shapes or types, or factors of another length.
     """
 
     pixels: Tensor
@@ -543,7 +546,8 @@ def digits_in_the_wild(
     No digit and no part of a photograph appears in two splits: digits are split by identity, photographs by bands of
     columns. The same arguments give the same bytes. Factors: digit (identity), size, x and y (centre of the ink's box,
     in pixels from the left and the top), photograph (counts into `.photographs`), crop_x and crop_y (the crop's corner
-    in the photograph at half size), by_difference.
+    in the photograph at half size), by_difference. Raises ValueError for `sizes` or `counts` that no such set can have,
+    or another argument outside its range.
     """
     _whole(seed, "seed", 0)
     if len(counts) != 3:
@@ -617,7 +621,8 @@ def cifar10(
     what an earlier download left in the cache folder. Nothing is fetched unless `download=True` says so: the set's home
     server has been very slow since June 2026, and no lesson may hang on it. A broken download goes on where it stopped.
     `timeout`: seconds of silence after which a server is given up. Source: Krizhevsky, "Learning multiple layers of
-    features from tiny images", 2009.
+    features from tiny images", 2009. Raises ValueError for both a path and `download=True`, or for a kept file that is
+    not the official one; FileNotFoundError where there is no file.
     """
     if path is not None and download:
         raise ValueError("cifar10 takes either path=... or download=True, not both")
@@ -763,6 +768,7 @@ def image_folder(
     each). Which split an image falls into hangs on its name alone, so that it stays there when others join. workers:
     processes that read ahead, by default chosen from the machine and the number of images. on_error="skip": an image
     that cannot be read is left out with a warning and counted in `.skipped` of its split, instead of stopping the pass.
+    Raises ValueError for arguments outside their range, or a folder that has neither layout.
     """
     root = Path(path).expanduser()
     size = _whole(size, "size", 1)

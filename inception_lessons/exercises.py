@@ -77,7 +77,7 @@ def _with_pool(module: nn.Module, pool: nn.Module) -> nn.Module:
     return module
 
 
-def naive_module(answer) -> None:
+def naive_module(answer: checks.Answer) -> None:
     """Lesson 01: Fig. 2(a), ``MyNaiveInception(c_in, n1, r3, n3, r5, n5, proj)`` beside `googlenet.NaiveInception`."""
     sizes, x = (6, 3, 2, 4, 2, 5, 7), checks.varied(2, 6, 7, 5, mean=-1.5)
 
@@ -117,7 +117,7 @@ def _with_norm_and_mean(make) -> dict[str, nn.Module]:
     }
 
 
-def half_given_module(answer) -> None:
+def half_given_module(answer: checks.Answer) -> None:
     """Lesson 03: V3's module of the medium grid, half of it given, beside `inception_v3.InceptionB`."""
     sizes, x = (5, 3, 4, 6, 7, 8), checks.varied(3, 5, 9, 8)
 
@@ -141,7 +141,7 @@ def half_given_module(answer) -> None:
     _same_module(answer, make(), sizes, x, names, "that of inception_v3.InceptionB with equal weights", mistakes)
 
 
-def block_a(answer) -> None:
+def block_a(answer: checks.Answer) -> None:
     """Lesson 05: V4's block A from its row alone, beside `inception_v4.InceptionA`."""
     sizes, x = (9, 3, 4, 5, 6, 7, 8), checks.varied(3, 9, 6, 7)
 
@@ -154,7 +154,7 @@ def block_a(answer) -> None:
     _same_module(answer, make(), sizes, x, names, source, _with_norm_and_mean(make))
 
 
-def block_b(answer) -> None:
+def block_b(answer: checks.Answer) -> None:
     """Lesson 05: V4's block B from its row alone, beside `inception_v4.InceptionB`."""
     sizes, x = (9, 3, 4, 5, 6, 7, 8), checks.varied(3, 9, 9, 8)
 
@@ -169,7 +169,9 @@ def block_b(answer) -> None:
 # ----------------------------------------------------------------------------------------------------- other exercises
 
 
-def conv_and_norm(c_in: int, c_out: int, kernel, settings: dict, eps: float) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+def conv_and_norm(
+    c_in: int, c_out: int, kernel: int | tuple[int, int], settings: dict, eps: float
+) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     """Sizes -> a convolution and a batch norm in evaluation, whose numbers are the same in every process."""
     conv, norm = checks.fill(nn.Conv2d(c_in, c_out, kernel, **settings)), nn.BatchNorm2d(c_out, eps=eps).eval()
     for seed, values in enumerate((norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var)):
@@ -178,7 +180,7 @@ def conv_and_norm(c_in: int, c_out: int, kernel, settings: dict, eps: float) -> 
     return conv, norm
 
 
-def folded_norm(answer) -> None:
+def folded_norm(answer: checks.Answer) -> None:
     """Lesson 02: ``my_fold(conv, norm)`` beside `layers.fold`."""
 
     def folded(my_fold, x, *sizes):
@@ -235,7 +237,7 @@ def folded_norm(answer) -> None:
     checks.same("The output of a 3 x 2 with stride 2 and no bias", got["output"], right, "that of layers.fold")
 
 
-def calibration_error(answer) -> None:
+def calibration_error(answer: checks.Answer) -> None:
     """Lesson 04: ``my_calibration_error(logits, labels, bins=15)`` beside `measure.calibration`."""
 
     def asked(my_calibration_error, logits, labels, bins):
@@ -287,7 +289,7 @@ def _miscalibrated(logits: Tensor, labels: Tensor, bins: int) -> dict[str, float
     }
 
 
-def equal_budget(answer) -> None:
+def equal_budget(answer: checks.Answer) -> None:
     """Lesson 06: ``my_losses_at_equal(curves, cost)`` beside `experiments.at_equal`."""
     from inception_lessons import experiments  # everything that lessons measure: only this check needs it
 

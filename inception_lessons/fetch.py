@@ -65,6 +65,7 @@ def download(
     is given up. `say`: what is printed of size and time. `otherwise`: what an error advises.
 
     Raises ConnectionError if no mirror gives the file (what has come is kept), OSError if it cannot be written.
+    ValueError for arguments that name no file: no mirror, no checksum, or no time.
     """
     if isinstance(mirrors, str) or not all(isinstance(url, str) for url in mirrors):
         raise ValueError(f"mirrors must be a list of addresses, not {mirrors!r}")

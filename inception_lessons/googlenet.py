@@ -73,8 +73,8 @@ class AuxiliaryClassifier(nn.Module):
     """(N, c_in, G, G) -> logits (N, num_classes), where G is the grid that this head was built for (14 at 224 x 224).
 
     Section 5: average pooling 5 x 5 at stride 3, 128 1 x 1 filters, a layer of 1024, dropout of 70 %, the classifier.
-    Only for training. ``pool="adaptive"`` is torchvision's: four by four windows that do not sit where the paper's
-    do.
+    Only for training. ``pool="adaptive"`` is torchvision's: four by four windows that do not sit where the paper's do.
+    Raises ValueError for a grid of another size than it was built for.
     """
 
     def __init__(self, c_in, num_classes, grid, *, width=1.0, unit=conv, dropout=0.7, pool="paper"):

@@ -135,7 +135,8 @@ class AuxiliaryClassifier(nn.Module):
     """(N, c_in, G, G) -> logits (N, num_classes), where G is at least the grid that it was built for (17 at 299).
 
     Section 4 and Fig. 8: average pooling 5 x 5 at stride 3, 128 1 x 1 filters, 768 as large as what is left of the grid
-    (5 x 5), the classifier. Batch norm in it is what the paper calls BN-auxiliary. Only for training.
+    (5 x 5), the classifier. Batch norm in it is what the paper calls BN-auxiliary. Only for training. Raises ValueError
+    for a smaller grid than it was built for.
     """
 
     def __init__(self, c_in, num_classes, grid, *, width=1.0, unit):
@@ -159,7 +160,10 @@ class AuxiliaryClassifier(nn.Module):
 
 
 def auxiliary(num_classes: int, stem: str, width: float, unit) -> Callable[[int], nn.Module]:
-    """How the middle grid's auxiliary classifier is made from its channels: 17 x 17 at 299, 7 x 7 at 32."""
+    """How the middle grid's auxiliary classifier is made from its channels: 17 x 17 at 299, 7 x 7 at 32.
+
+    ``unit`` is its unit of convolution, normalization and ReLU.
+    """
     return lambda c_in: AuxiliaryClassifier(c_in, num_classes, 17 if stem == "full" else 7, width=width, unit=unit)
 
 

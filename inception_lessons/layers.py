@@ -87,7 +87,10 @@ def same(kernel: int | tuple[int, int]) -> int | tuple[int, int]:
 def conv(
     c_in: int, c_out: int, kernel: int | tuple[int, int], stride: int = 1, padding=None, *, groups: int = 1
 ) -> nn.Sequential:
-    """(N, c_in, H, W) -> (N, c_out, H / stride, W / stride): convolution with bias, then ReLU. The unit of 2014."""
+    """(N, c_in, H, W) -> (N, c_out, H / stride, W / stride): convolution with bias, then ReLU. The unit of 2014.
+
+    ``padding`` is what keeps the grid at stride 1, unless it is given.
+    """
     padding = same(kernel) if padding is None else padding
     convolution = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups)
     return nn.Sequential(OrderedDict(conv=convolution, relu=nn.ReLU(inplace=True)))
@@ -106,6 +109,7 @@ def conv_bn(
     """(N, c_in, H, W) -> (N, c_out, H / stride, W / stride): convolution without bias, batch norm, ReLU.
 
     Batch norm subtracts the mean, so a bias before it would do nothing. ``eps`` and ``momentum``: see ``Scope``.
+    ``padding`` is what keeps the grid at stride 1, unless it is given.
     """
     padding = same(kernel) if padding is None else padding
     unit = OrderedDict(

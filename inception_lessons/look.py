@@ -56,8 +56,8 @@ def ablate(model: nn.Module, stage: str, branch: str, images: Tensor) -> Iterato
     """Within the block, one branch says the same for every image: the mean, by channel and position, of what it says
     on ``images``.
 
-    Mean ablation: setting a branch to zero would also shift everything after it, and the damage would say little
-    about what the branch knows. Nothing is retrained.
+    Mean ablation: setting a branch to zero would also shift everything after it, and the damage would say little about
+    what the branch knows. Nothing is retrained. Raises ValueError for a branch that the stage does not have.
     """
     modules = branch_modules(model, stage)
     if branch not in modules:
@@ -103,7 +103,10 @@ def within_and_across(matrix: Tensor, names: list[str]) -> tuple[float, float]:
 
 
 def filters(model: nn.Module) -> Tensor:
-    """Network -> the kernels of its first convolution (count, channels, height, width), a copy on the CPU."""
+    """Network -> the kernels of its first convolution (count, channels, height, width), a copy on the CPU.
+
+    Raises ValueError for a network without one.
+    """
     first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
     if first is None:
         raise ValueError("this network has no convolution to look at")
@@ -263,7 +266,10 @@ def occlusion(
 
 
 def places(side: int, patch: int, stride: int) -> list[int]:
-    """Side of a picture, of a patch, and the step -> where patches begin: all inside, the rest shared by both ends."""
+    """Side of a picture, of a patch, and the step -> where patches begin: all inside, the rest shared by both ends.
+
+    Raises ValueError for a patch that is larger than the picture, or no step.
+    """
     if not 1 <= patch <= side or stride < 1:
         raise ValueError(f"a patch of {patch} px every {stride} px does not fit into {side} px")
     rest = (side - patch) % stride

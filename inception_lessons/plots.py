@@ -54,6 +54,8 @@ class Chart:
     """A figure with a title and ``alt``, a sentence that says what it shows. Shown by Jupyter; ``save(path)`` writes
     the PNG. ``colours`` keeps at most so many (256 or fewer) in it, which halves the file of a noisy picture; 0 keeps
     all.
+
+    Raises ValueError for an ``alt`` of fewer than 20 characters.
     """
 
     def __init__(self, figure, title: str, alt: str, *, colours: int = 0):
@@ -102,6 +104,8 @@ def look_of(i: int) -> Look:
 def styled(draw):
     """Decorate a function that makes a chart: it runs in the course's style, whatever matplotlib's settings are
     outside.
+
+    ``draw`` is that function.
     """
 
     @functools.wraps(draw)
@@ -134,7 +138,10 @@ def pictures(
     alt: str = "",
     good: Sequence[bool] = (),
 ) -> Chart:
-    """Images (N, 3, H, W) in [0, 1] -> a grid. ``good`` frames each: a solid frame for True, a dashed one for False."""
+    """Images (N, 3, H, W) in [0, 1] -> a grid. ``good`` frames each: a solid frame for True, a dashed one for False.
+
+    Raises ValueError for no images.
+    """
     count = len(images)
     if count == 0:
         raise ValueError("there are no images to show")
@@ -283,6 +290,8 @@ class Markdown:
 def table(columns: Sequence[str], rows: Sequence[Sequence]) -> Markdown:
     """Column names and rows -> a Markdown table; whole numbers get thousands separators and, like other numbers,
     stand on the right.
+
+    Raises ValueError for a row of another length.
     """
     if any(len(row) != len(columns) for row in rows):
         raise ValueError(f"every row needs {len(columns)} entries ({', '.join(columns)})")
@@ -1465,7 +1474,8 @@ def occlusion(
     the pictures, and below them one row a label: a map over the faint picture.
 
     All maps share one colour scale, ``scale`` says of what: a map with a scale of its own would look busy even where
-    nothing happens. Each number is a square of ``stride`` pixels in the middle of its patch.
+    nothing happens. Each number is a square of ``stride`` pixels in the middle of its patch. Raises ValueError for
+    another number of maps than of pictures.
     """
     for label, maps in losses.items():
         if len(maps) != len(images):
@@ -1524,6 +1534,8 @@ def gallery(
 ) -> Chart:
     """{heading: pictures (R, n, 3, H, W) in [0, 1]} and R names -> one row a name, the groups side by side under their
     headings; ``under`` puts one line below each row's pictures of a group.
+
+    Raises ValueError for pictures of another shape.
     """
     import textwrap
 
@@ -1568,7 +1580,7 @@ def filters(groups: Mapping[str, Tensor], *, columns: int = 8, title: str, alt: 
     """{label: kernels (count, 3, h, w)} -> the kernels of each group as small pictures, groups side by side.
 
     A weight of 0 is mid-grey, and each kernel has a scale of its own: this shows what a filter looks for, not how
-    loudly it answers.
+    loudly it answers. Raises ValueError for kernels that are not of three colours.
     """
     for label, kernels in groups.items():
         if kernels.ndim != 4 or kernels.shape[1] != 3 or len(kernels) == 0:

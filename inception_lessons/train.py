@@ -172,8 +172,8 @@ _default_device = device  # `fit` has an argument of that name
 
 
 def budget(*, smoke, laptop, full):
-    """The value for this run's size: the environment variable LESSON_BUDGET, ``laptop`` unless set. Raises ValueError
-    for another name.
+    """``smoke``, ``laptop`` or ``full``, by this run's size: the environment variable LESSON_BUDGET, ``laptop`` unless
+    set. Raises ValueError for another name.
     """
     choice = os.environ.get("LESSON_BUDGET") or "laptop"
     _one_of("LESSON_BUDGET", choice, ("smoke", "laptop", "full"))
@@ -374,7 +374,10 @@ def fit(
 
 @torch.no_grad()
 def predict(model: nn.Module, split, *, batch_size: int = 500, device: str | None = None) -> tuple[Tensor, Tensor]:
-    """Network and split -> logits (N, K) and labels (N,) on the CPU, in stored order, in evaluation mode."""
+    """Network and split -> logits (N, K) and labels (N,) on the CPU, in stored order, in evaluation mode.
+
+    ``split`` is one of a set of ``data``. Raises ValueError for one without examples.
+    """
     rows = list(_outputs(model, split, batch_size, device))
     if not rows:
         raise ValueError("this split has no examples to predict")
@@ -387,7 +390,7 @@ def evaluate(model: nn.Module, split, *, batch_size: int = 500, device: str | No
     it is.
 
     With a ``processes.Share`` each process looks at its own examples, and all get the sums over all of them: each
-    example counts once, however many processes there are.
+    example counts once, however many processes there are. Raises ValueError for a split without examples.
     """
     loss = correct = count = 0
     for logits, labels in _outputs(model, split, batch_size, device, share):

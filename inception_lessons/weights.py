@@ -55,7 +55,8 @@ def save(path: str | Path, model: nn.Module, about: Mapping[str, object]) -> Pat
     beside and renamed.
 
     ``about`` must hold ``network`` (a name in NETWORKS) and ``settings`` (its arguments), so that ``load`` can rebuild
-    it; and ``preset``, unless that is ``laptop``: see ``build``.
+    it; and ``preset``, unless that is ``laptop``: see ``build``. Raises ValueError for an ``about`` that lacks one of
+    these.
     """
     from safetensors.torch import save as to_bytes
 

@@ -164,7 +164,7 @@ def shown(cell: nbformat.NotebookNode) -> list:
     for output in cell.get("outputs", []):
         if output.output_type == "error":
             texts.append(("error", output.ename, output.evalue))
-        for mime, data in output.get("data", {}).items():
+        for mime, data in sorted(output.get("data", {}).items()):  # stored sorted; a kernel has an order of its own
             if mime not in (WIDGET_VIEW, "image/png", "image/jpeg"):
                 texts.append((mime, sanitized(data) if isinstance(data, str) else data))
         if "text" in output:

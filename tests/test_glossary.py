@@ -176,7 +176,7 @@ FAULTS = {
     "out of order": (swapped("### Ablation\n", "### Axis\n"), "'Accuracy' stands behind 'Axis'"),
     "twice": (swapped("### Accuracy\n", "### Ablations\n"), "'Ablations' is there twice, also as 'Ablation'"),
     "under another letter": (swapped("## B\n", "## C\n"), "'Backward pass' stands under C"),
-    "no sentence": (swapped("The last layer, which makes", "The last layer.\n\n"), "'Classifier' wants one to three"),
+    "no sentence": (swapped("Loosely, the whole network.", "Loosely"), "'Classifier' wants one to three"),
     "too long": (swapped("An optimizer. ", "An optimizer. " + "Very " * 80), "'AdamW' wants one to three whole"),
     "leads nowhere": (swapped("Write-it)", "Write-that)"), "#Write-that, where there is no such heading"),
     "another lesson": (swapped("02_batch_norm.ipynb#Write-it", "01_inception_v1.ipynb#Write-it"), "no such heading"),

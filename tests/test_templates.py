@@ -10,6 +10,7 @@ import execute_notebooks
 import marking
 import nbformat
 import notebook_rules
+import peers
 import pytest
 import torch
 from test_networks import losses
@@ -81,7 +82,7 @@ def test_a_lesson_has_the_headings_of_the_lessons():
     for path in sorted((notebook_rules.ROOT / "notebooks").glob("0*.ipynb")):
         found = [heading.replace("The claims and their verdicts", "The claim and its verdict") for heading in
                  headings(path)]  # fmt: skip
-        assert found == wanted, path.name
+        assert found[:6] == wanted[:6] and sorted(found) == sorted(wanted), path.name
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +147,8 @@ def test_the_last_column_of_the_network_is_true(network):
 
 
 def test_the_network_is_torchvisions_under_its_weights(network):
-    torchvision = pytest.importorskip("torchvision")
     torch.manual_seed(0)
-    theirs, ours = torchvision.models.squeezenet1_0().eval(), network.SqueezeNet().eval()
+    theirs, ours = peers.torchvision().models.squeezenet1_0().eval(), network.SqueezeNet(last="relu").eval()
     own, parts = ours.state_dict(), {"squeeze.conv": "squeeze", "branches.b1.conv": "expand1x1"}
     parts |= {"branches.b3.conv": "expand3x3", "conv": ""}
     for name in own:
@@ -161,19 +161,20 @@ def test_the_network_is_torchvisions_under_its_weights(network):
         assert torch.allclose(ours(x), theirs(x), atol=1e-5)
 
 
-@pytest.mark.parametrize(("norm", "steps", "rate"), [("none", 120, 3e-3), ("bn", 60, 1e-2)])
+@pytest.mark.parametrize(("norm", "steps", "rate"), [("none", 200, 2e-3), ("bn", 60, 1e-2)])
 def test_the_network_memorizes_eight_images(network, norm, steps, rate):
     torch.manual_seed(0)
     assert min(losses(network.SqueezeNet.laptop(norm=norm, dropout=0.0), steps, rate)) < 0.05
 
 
 def test_the_network_refuses_what_it_cannot_be(network):
-    for wrong in ({"norm": "lrn"}, {"stem": "large"}, {"width": 0}, {"num_classes": 0}, {"dropout": 2}):
+    wrongs = ({"norm": "lrn"}, {"last": "sigmoid"}, {"stem": "large"}, {"width": 0}, {"num_classes": 0}, {"dropout": 2})
+    for wrong in wrongs:
         with pytest.raises(ValueError, match=next(iter(wrong))):
             network.SqueezeNet(**wrong)
     with pytest.raises(TypeError, match="epsilon"):
         network.SqueezeNet(epsilon=1)
-    for stem, least in (("full", 21), ("small", 4)):
+    for stem, least in (("full", 21), ("small", 7)):
         model = network.SqueezeNet(10, stem=stem, width=0.05).eval()
         assert model(torch.zeros(1, 3, least, least)).shape == (1, 10)
         with pytest.raises(ValueError, match=f"at least {least} x {least}"):
@@ -221,15 +222,12 @@ def test_the_claim_runs_and_gives_a_verdict(claim):
     [(0.2, "holds"), (0.03, "holds in part"), (0.0, "does not hold at this size"), (-0.1, "the opposite holds")],
 )
 def test_the_claims_rule_is_the_one_that_its_threshold_says(claim, gain, word):
-    arms = {name: gain if index == 0 else 0.0 for index, name in enumerate(claim.arms)}
-    noise = (-0.004, -0.002, 0.0, 0.002, 0.004)
+    wobble = (-0.004, -0.002, 0.0, 0.002, 0.004)
     runs = [
-        {"arm": name, "seed": seed, "test_accuracy": 0.5 + more + (noise[seed] if more or gain == 0 else 0), "steps_to":
-         100 + seed}
-        for name, more in arms.items() for seed in range(5)
-    ]  # fmt: skip
-    if gain == 0:
-        runs = [run | {"test_accuracy": 0.5 + (noise[run["seed"]] if run["arm"] == "He's start" else 0)} for run in runs]
+        {"arm": name, "seed": seed, "steps_to": 100 + seed, "test_accuracy": 0.5 + first * (gain + wobble[seed])}
+        for name, first in zip(claim.arms, (1, 0), strict=True)
+        for seed in range(5)
+    ]
     assert claim.verdict(runs).word == word
     assert "+0.05" in claim.threshold and "differ in one thing" in (TEMPLATES / "claim.py").read_text(encoding="utf-8")
 

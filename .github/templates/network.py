@@ -43,16 +43,29 @@ class SqueezeNet(layers.Network):
     """(N, 3, H, W) -> logits (N, num_classes). Table 1 of arXiv:1602.07360 (version 1.0): 1,248,424 parameters.
 
     ``width`` thins every layer; ``stem="small"`` starts a 32 x 32 image on a 16 x 16 grid; ``norm`` is ``"none"`` (the
-    paper) or ``"bn"``. ``scope`` changes ``SCOPE``. Raises ValueError for any other choice.
+    paper) or ``"bn"``. ``last="relu"`` puts a ReLU behind the classifier's maps, as the released network and
+    torchvision's have it (section 3.3.1 names one behind squeeze and expand layers alone): a class whose map is below
+    0 everywhere then gets no gradient, and stays so. ``scope`` changes ``SCOPE``. Raises ValueError for any other
+    choice.
     """
 
-    #: Dropout: section 3.1 of the paper. It prints no weight decay; the value is that of its released solver.
+    #: Dropout: section 3.3.1 of the paper. It prints no weight decay; the value is that of its released solver.
     SCOPE = layers.Scope(init="he", eps=1e-3, momentum=0.1, dropout=0.5, weight_decay=2e-4)
 
-    def __init__(self, num_classes: int = 1000, *, width: float = 1.0, stem: str = "full", norm: str = "none", **scope):
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        *,
+        width: float = 1.0,
+        stem: str = "full",
+        norm: str = "none",
+        last: str = "linear",
+        **scope,
+    ):
         layers.check_size(num_classes, width)
         layers.check_choice("stem", stem, ("full", "small"))
         layers.check_choice("norm", norm, ("none", "bn"))
+        layers.check_choice("last", last, ("linear", "relu"))
         scope = self.SCOPE.but(**scope)
         make = layers.Maker(width, scope.unit if norm == "bn" else conv)
 
@@ -65,8 +78,9 @@ class SqueezeNet(layers.Network):
         def drop(c_in):
             return nn.Dropout(scope.dropout)
 
-        def classes(c_in):  # the last 1 x 1 makes one map a class, as in Network in Network, and ends in a ReLU
-            return conv(c_in, num_classes, 1)
+        def classes(c_in):  # one map a class, as in Network in Network
+            unit = conv(c_in, num_classes, 1)
+            return unit if last == "relu" else unit[:1]
 
         # Table 1 prints 111 x 111 for conv1: that wants a picture of 227, as AlexNet does. At 224 it is 109.
         full = [
@@ -95,7 +109,7 @@ class SqueezeNet(layers.Network):
             (full if stem == "full" else small) + table,
             lambda c_in: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
             scope=scope,
-            smallest=21 if stem == "full" else 4,
+            smallest=21 if stem == "full" else 7,
         )
         if scope.init != "torch":  # the classifier starts small, as everywhere here
             nn.init.normal_(self.stages["conv10"].conv.weight, std=0.01)

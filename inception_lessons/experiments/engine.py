@@ -262,9 +262,9 @@ def trained(
     """Train and score one network: what every claim measures, and the history for what it measures beside that.
 
     ``examples`` is how many images it trains on, ``scored`` how many of validation and test it is scored on at most
-    (all, unless said): a claim about the loss need not spend its time on 10,000 test images.
-    ``each`` is called after every step, for a claim that measures along the way; ``watch`` is the onlooker's, and is
-    called once more at the end.
+    (all, unless said): a claim about the loss need not spend its time on 10,000 test images. ``each`` is called after
+    every step, for a claim that measures along the way; ``watch`` is the onlooker's, and is called once more at the
+    end. ``images`` is a set with train, validation and test.
     """
     start = time.process_time()
     some = images.train.take(examples) if examples else images.train
@@ -297,6 +297,8 @@ def _first(split, count: int | None):
 def overfitting(found: Mapping, model: nn.Module, some) -> dict:
     """What ``trained`` found, the network and pictures that it was trained on -> its accuracy on them, and in a final
     run the gap to the test split's.
+
+    ``some`` is the split of those pictures.
     """
     accuracy = train.evaluate(model, some).accuracy
     gap = {"gap": accuracy - found["test_accuracy"]} if "test_accuracy" in found else {}
@@ -343,6 +345,9 @@ def run_one(
 ) -> dict:
     """One run of one arm, here and now: what the lessons repeat live. ``rate`` defaults to the arm's stored best,
     ``steps`` to the recipe's, ``dataset`` to the experiment's first.
+
+    ``watch`` is called after every step, as in ``train.fit``. Raises ValueError for a claim or an arm that there is
+    not.
     """
     of = find(id)
     if arm not in of.arms:
@@ -379,6 +384,7 @@ def run(
 
     Finished runs are kept in the cache folder and not repeated, so a run that was killed goes on where it was; kept
     runs of other code, settings or torch are not used. ``note`` is stored with the data's name ("JPEG re-encoded").
+    Raises ValueError for fewer than five seeds, or a claim that is judged on the runs of another.
     """
     of = _with_runs(id)
     dataset = dataset or of.datasets[0]

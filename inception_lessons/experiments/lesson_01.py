@@ -120,8 +120,10 @@ def v1b(arm, recipe, seed, images, final, watch=None):
 
 
 def accuracy_by_size(model, split, *, without: str | None = None, reference=None, bins=SIZES) -> list[float]:
-    """Network -> accuracy on the digits of each size bin; with one branch of every module replaced by its mean on
+    """``model`` -> accuracy on the digits of each size bin; with one branch of every module replaced by its mean on
     ``reference`` if asked.
+
+    ``split`` has the factor "size"; ``reference`` is a batch of normalized images.
     """
     with contextlib.ExitStack() as stack:
         if without is not None:
@@ -176,7 +178,10 @@ def v1d(arm, recipe, seed, images, final, watch=None):
 
 
 def branch_contrast(model, images, stage: str) -> tuple[float, float]:
-    """Stage -> mean absolute channel correlation within one branch, and across two branches."""
+    """Stage -> mean absolute channel correlation within one branch, and across two branches.
+
+    ``model`` is a network whose stage has branches, ``images`` a normalized batch (N, 3, H, W).
+    """
     return look.within_and_across(*look.branch_correlation(model, images, stage))
 
 
@@ -218,6 +223,7 @@ def stem_gradient(model: nn.Module, images, aux_weight: float, examples: int = 6
     """Untrained network -> root-mean-square gradient in its first convolution for one batch of training images.
 
     As in training, with the batch's own statistics, but with dropout off: one less source of chance. Works on a copy.
+    ``images`` is a set of pictures, of which the first ``examples`` to train on are taken.
     """
     shadow = copy.deepcopy(model).train()
     for layer in shadow.modules():

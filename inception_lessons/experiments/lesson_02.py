@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inception_lessons import googlenet
+from inception_lessons import data, googlenet
 from inception_lessons.experiments.engine import (
     EVERY,
     VERDICTS,
@@ -295,7 +295,7 @@ def b7(arm, recipe, seed, images, final, watch=None):
     return found | ({"test_accuracy": accuracy(images.test)} if final else {})
 
 
-def quarter(split) -> Tensor:
+def quarter(split: data.Split) -> Tensor:
     """Split of N black-and-white digits, 28 x 28 -> (N, 196) in [0, 1]: means of 2 x 2 pixels, so that thousands of
     digits outnumber the directions that they vary in.
     """

@@ -7,6 +7,7 @@ regularizer that an arm can have beside the normalization which both arms share.
 
 import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -60,7 +61,7 @@ def smoothing_optimum(classes: int, smoothing: float) -> Optimum:
     )
 
 
-def wrong_labels(split, share: float, classes: int, seed: int) -> data.Split:
+def wrong_labels(split: data.Split, share: float, classes: int, seed: int) -> data.Split:
     """Split -> the same images, ``share`` of them under another class than their own, each other class as likely."""
     generator = torch.Generator().manual_seed(seed)
     labels, count = split.labels.clone(), round(share * len(split.labels))
@@ -69,9 +70,9 @@ def wrong_labels(split, share: float, classes: int, seed: int) -> data.Split:
     return data.Split(split.pixels, labels, split.factors)
 
 
-def smoothed(arm, recipe, seed, images, final, watch=None):
+def smoothed(arm: Mapping, recipe: Recipe, seed: int, images, final: bool, watch=None) -> dict:
     """One network, trained with ``arm["smoothing"]`` on all training images or the first ``arm["examples"]``, of which
-    ``arm["noise"]`` have a wrong label. Validation and test labels stay as they are.
+    ``arm["noise"]`` have a wrong label. Validation and test labels stay as they are. ``watch``: as in ``trained``.
     """
     torch.manual_seed(seed)
     model = googlenet.GoogLeNet.laptop(norm="bn", dropout=0.0)

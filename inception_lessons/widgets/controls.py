@@ -67,7 +67,10 @@ def scale(label: str, value: float, low: float, high: float, step: float, *, rea
 
 
 def stops(label: str, options: Sequence, value):
-    """Label and values (or (text, value) pairs) in order -> a slider that stops at each and nowhere else."""
+    """Label and values (or (text, value) pairs) in order -> a slider that stops at each and nowhere else.
+
+    ``value`` is where it begins.
+    """
     import ipywidgets
 
     return ipywidgets.SelectionSlider(
@@ -79,13 +82,13 @@ def stops(label: str, options: Sequence, value):
 
 
 def choice(label: str, options: Sequence, value):
-    """Label and values (or (text, value) pairs) -> a list to choose one from."""
+    """Label and values (or (text, value) pairs) -> a list to choose one from. ``value`` is chosen at the start."""
     import ipywidgets
 
     return ipywidgets.Dropdown(options=options, value=value, description=label, style=_STYLE, layout={"width": "300px"})
 
 
-def player(label: str, moved, *, interval: int = 300):
+def player(label: str, moved: object, *, interval: int = 300):
     """Label and a slider of whole numbers -> play, pause and stop buttons that move it, one step each ``interval``
     milliseconds.
 

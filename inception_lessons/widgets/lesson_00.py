@@ -5,7 +5,10 @@ from inception_lessons.widgets.controls import choice, show, slider
 
 
 def data_browser(image_set) -> None:
-    """An image set -> split and number to choose; the picture, its neighbours, its label and its factors."""
+    """An image set -> split and number to choose; the picture, its neighbours, its label and its factors.
+
+    ``image_set`` is what ``data`` makes: it has train, validation and test.
+    """
     splits = ["train", "validation", "test"]
     least = min(len(getattr(image_set, name)) for name in splits)
     controls = {"split": choice("split", splits, "train"), "index": slider("image", 0, 0, least - 1)}
@@ -14,8 +17,8 @@ def data_browser(image_set) -> None:
 
 @plots.styled
 def data_chart(image_set, split: str, index: int) -> plots.Chart:
-    """What ``data_browser`` shows for one state: one picture large, its factors in words, and the eight that follow
-    it.
+    """What ``data_browser`` shows for one state of ``image_set``: one picture large, its factors in words, and the
+    eight that follow it.
     """
     chosen = getattr(image_set, split)
     some = chosen.take([(index + k) % len(chosen) for k in range(9)])

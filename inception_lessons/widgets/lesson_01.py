@@ -27,6 +27,8 @@ def branch_explorer(
 ) -> None:
     """Network and images (N, 3, H, W) in [0, 1] -> image, stage, branch and channel to choose; the feature map, and
     each branch's busiest.
+
+    Raises ValueError for a network without branches.
     """
     stages = list(look.branched_stages(model))
     if not stages:
@@ -47,6 +49,8 @@ def branch_chart(
 ) -> plots.Chart:
     """What ``branch_explorer`` shows for one state. Channels are ranked by how strongly they answer to this image: 0
     is the busiest.
+
+    ``normalize`` maps images to what the network takes. Raises ValueError for a branch that the stage does not have.
     """
     found = {name: maps[0] for name, maps in look.branches(model, normalize(images[image : image + 1]), stage).items()}
     ranked = {name: maps[maps.mean((1, 2)).argsort(descending=True)][:most] for name, maps in found.items()}

@@ -335,6 +335,8 @@ def _draw_walk(ax, walk: list[Step], c_in: int, grid: int) -> int:
 def difference_chart(apart: Mapping[str, Tensor], *, least: float = 1e-3) -> plots.Chart:
     """Absolute differences (C, H, W) of two outputs by name -> for each the positions of the grid where they are more
     than ``least`` apart in some channel, darker the more channels are.
+
+    Raises ValueError for no outputs.
     """
     if not apart:
         raise ValueError("there is no difference to draw")

@@ -136,6 +136,8 @@ def _probability(value: float) -> str:
 def reliability_diagram(networks: Mapping[str, tuple[Tensor, Tensor]], *, bins: int = 15) -> None:
     """Networks by name, each with its logits (N, K) and labels (N,) -> network, temperature and number of bins to
     choose; how often it is right by how sure it is.
+
+    Raises ValueError for no network.
     """
     if not networks:
         raise ValueError("there is no network to draw: hand in {name: (logits, labels)}")

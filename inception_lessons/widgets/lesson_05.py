@@ -37,7 +37,8 @@ def residual_scale(signal: Callable[..., Mapping[str, float]], start: float = 1.
     """``signal(scale, ...) -> {stage: variance}`` -> a slider for the scale, and the variance of every stage drawn.
 
     Each further keyword is one more argument of ``signal`` with the values, or (text, value) pairs, to choose from:
-    ``residual_scale(signal, blocks=[(1, 1, 1), (5, 10, 5)])``. The first is chosen at the start.
+    ``residual_scale(signal, blocks=[(1, 1, 1), (5, 10, 5)])``. The first is chosen at the start. Raises ValueError for
+    an argument without values.
     """
     controls = {"scale": scale("scale", start, 0.0, 1.0, 0.05)}
     for name, values in choices.items():
@@ -129,7 +130,10 @@ def block_browser(blocks: Mapping[str, tuple[nn.Module, int]], left: str, right:
 
 @plots.styled
 def block_chart(blocks: Mapping[str, tuple[nn.Module, int]]) -> plots.Chart:
-    """What ``block_browser`` shows for one state: {name: (block, side of its grid)} -> the blocks, side by side."""
+    """What ``block_browser`` shows for one state: {name: (block, side of its grid)} -> the blocks, side by side.
+
+    Raises ValueError for a block without branches.
+    """
     for name, (block, _) in blocks.items():
         if not isinstance(getattr(block, "branches", None), nn.ModuleDict):
             raise ValueError(f"{name} has no branches to draw: it is a {type(block).__name__}")

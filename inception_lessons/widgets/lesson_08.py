@@ -168,7 +168,8 @@ def occlusion_browser(
     """Network, images (N, 3, H, W) in [0, 1] and their labels -> picture, patch and class to choose; what the class
     loses where a patch is covered.
 
-    The first choice of class is each picture's own label.
+    The first choice of class is each picture's own label. Raises ValueError for another number of labels than of
+    images.
     """
     if len(images) == 0 or len(labels) != len(images):
         raise ValueError(f"wanted a label for each picture, not {len(labels)} labels for {len(images)} pictures")
