@@ -5,6 +5,8 @@ The networks of the course use ``torch.nn.BatchNorm2d``, which computes the same
 paper's Algorithms 1 and 2 has its own line.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -19,11 +21,15 @@ class BatchNorm2d(nn.Module):
 
     ``momentum`` is the weight of the *new* batch in the running averages, PyTorch's way; TensorFlow's decay is one
     minus it. Raises ValueError for anything but (N, C, H, W) with ``num_features`` channels, and in training mode for a
-    single value a channel, whose variance says nothing.
+    single value a channel, whose variance says nothing; and for settings that cannot be.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True):
         super().__init__()
+        if not isinstance(num_features, int) or num_features < 1:
+            raise ValueError(f"num_features is a whole number of at least 1, not {num_features!r}")
+        if not (0 <= eps < math.inf and 0 <= momentum <= 1):
+            raise ValueError(f"eps is at least 0 and momentum from 0 to 1, not {eps!r} and {momentum!r}")
         self.num_features, self.eps, self.momentum, self.affine = num_features, eps, momentum, affine
         self.weight = nn.Parameter(torch.ones(num_features)) if affine else None  # gamma
         self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None  # beta

@@ -47,13 +47,27 @@ DATA_VERSION = 1  # raise it when the drawing changes: cached sets of an older v
 
 
 def normalize(images: Tensor) -> Tensor:
-    """(..., H, W) in [0, 1] -> the same shape in [-1, 1]. The one place that says what networks are fed."""
+    """(..., H, W) in [0, 1] -> the same shape in [-1, 1]. The one place that says what networks are fed.
+
+    Raises ValueError for whole numbers: bytes of 0 to 255 would come out as large as 509.
+    """
+    _check_floating(images, "normalize")
     return (images - 0.5) / 0.5
 
 
 def denormalize(images: Tensor) -> Tensor:
-    """(..., H, W) in [-1, 1] -> the same shape in [0, 1]: what `normalize` did, undone, to be looked at."""
+    """(..., H, W) in [-1, 1] -> the same shape in [0, 1]: what `normalize` did, undone, to be looked at.
+
+    Raises ValueError as `normalize` does.
+    """
+    _check_floating(images, "denormalize")
     return images * 0.5 + 0.5
+
+
+def _check_floating(images: Tensor, name: str) -> None:
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        came = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"{name} wants a floating-point tensor of pictures (bytes: divide by 255 first), not {came}")
 
 
 def _to_batch(pixels: Tensor) -> Tensor:
@@ -95,8 +109,8 @@ class Augment:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """uint8 or float batch -> the same type, channels last in memory."""
-        if images.ndim != 4:
-            raise ValueError(f"Augment wants a batch (B, channels, H, W), not a tensor of shape {tuple(images.shape)}")
+        if not isinstance(images, Tensor) or images.ndim != 4:
+            raise ValueError(f"Augment wants a batch (B, channels, H, W), not {_what(images)}")
         return self.apply(images, *self.draw(len(images), generator))
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -137,13 +151,16 @@ class Split:
     factors: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self):
-        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[-1] != 3:
-            raise ValueError(f"pixels must be (N, H, W, 3) uint8, not {tuple(self.pixels.shape)} {self.pixels.dtype}")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.pixels.shape[:1]:
-            raise ValueError(
-                f"labels must be ({len(self.pixels)},) int64, not {tuple(self.labels.shape)} {self.labels.dtype}"
-            )
+        pixels, labels = self.pixels, self.labels
+        if not isinstance(pixels, Tensor) or pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3:
+            raise ValueError(f"pixels must be a tensor (N, H, W, 3) uint8, not {_what(pixels)}")
+        if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != pixels.shape[:1]:
+            raise ValueError(f"labels must be a tensor ({len(pixels)},) int64, not {_what(labels)}")
+        if len(labels) and int(labels.min()) < 0:
+            raise ValueError(f"labels count classes from 0, but label {int(labels.min())} is among them")
         for name, values in self.factors.items():
+            if not isinstance(values, Tensor) or values.ndim == 0:
+                raise ValueError(f"factor {name!r} must be a tensor with a row for each image, not {_what(values)}")
             if len(values) != len(self.labels):
                 raise ValueError(f"factor {name!r} has {len(values)} rows, and there are {len(self.labels)} images")
         self.pixels = self.pixels.contiguous()
@@ -187,7 +204,7 @@ class Split:
         """
         generator, drop_last = _check_pass(len(self), batch_size, seed, augment, drop_last)
         _check_share(first, share)
-        return self._batches(batch_size, generator, augment, torch.device(device), drop_last, first, share)
+        return self._batches(batch_size, generator, augment, _device(device), drop_last, first, share)
 
     def _batches(self, batch_size, generator, augment, device, drop_last, first, share):
         pixels, labels = self._on(device)
@@ -229,7 +246,10 @@ def _positions(which, length: int) -> Tensor:
         if not 0 <= which <= length:
             raise ValueError(f"take({which}) of a split with {length} examples: wanted 0 to {length}")
         return torch.arange(int(which))
-    index = torch.as_tensor(which)
+    try:
+        index = torch.as_tensor(which)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"take wants a count or a list of positions, not {which!r}") from error
     if index.numel() == 0:
         return torch.zeros(0, dtype=torch.int64)
     if index.dtype == torch.bool and index.shape == (length,):
@@ -266,9 +286,26 @@ def _check_pass(length: int, batch_size, seed, augment, drop_last) -> tuple[torc
 def _check_share(first, share) -> None:
     _whole(first, "first", 0)
     if share is not None:
+        if not isinstance(share, tuple) or len(share) != 2:
+            raise ValueError(f"share must be a pair, its number and how many there are, as in (2, 8), not {share!r}")
         number, of = share
         if not _whole(number, "the number of a share", 0) < _whole(of, "the count of shares", 1):
             raise ValueError(f"share=({number}, {of}): shares are counted from 0 to {of - 1}")
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        return torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device must be one that torch knows, such as 'cpu' or 'cuda', not {name!r}") from error
+
+
+def _what(value) -> str:
+    """What came instead of a tensor of the wanted shape and type, for an error."""
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {value.dtype}"
+    shape = f" {tuple(value.shape)} {value.dtype}" if isinstance(value, np.ndarray) else f" {value!r}"[:80]
+    return f"a {type(value).__name__}{shape}"
 
 
 def _rows(count: int, share: tuple[int, int] | None) -> slice:
@@ -291,7 +328,11 @@ class ImageSet:
 
 
 def fingerprint(image_set: ImageSet) -> str:
-    """64 hex digits that say which pixels and labels a result was measured on."""
+    """64 hex digits that say which pixels and labels a result was measured on. Raises ValueError for anything but a set
+    with its three splits.
+    """
+    if not isinstance(image_set, ImageSet):
+        raise ValueError(f"fingerprint wants an ImageSet, with its three splits, not a {type(image_set).__name__}")
     hasher = hashlib.sha256()
     for split in (image_set.train, image_set.validation, image_set.test):
         split._digest(hasher)
@@ -550,10 +591,11 @@ def digits_in_the_wild(
     or another argument outside its range.
     """
     _whole(seed, "seed", 0)
-    if len(counts) != 3:
+    if not isinstance(counts, Sequence) or len(counts) != 3:
         raise ValueError(f"counts must be three numbers, for train, validation and test, not {counts!r}")
     counts = [_whole(n, f"the {name} count", 1) for n, name in zip(counts, IDENTITIES, strict=True)]
-    if len(sizes) != 2 or not 4 <= sizes[0] <= sizes[1] <= SIDE:
+    numbers = isinstance(sizes, Sequence) and all(isinstance(size, int | float) for size in sizes)
+    if not numbers or len(sizes) != 2 or not 4 <= sizes[0] <= sizes[1] <= SIDE:
         raise ValueError(f"sizes must be a least and a greatest size between 4 and {SIDE} pixels, not {sizes!r}")
     options = {
         "sizes": [float(size) for size in sizes],
@@ -981,7 +1023,7 @@ class StreamedSplit:
         _check_share(first, share)
         if (first or share) and not isinstance(augment, Augment | None):
             raise ValueError(f"first and share of a streamed set go with Augment or no augmentation, not {augment!r}")
-        return self._batches(batch_size, generator, augment, torch.device(device), drop_last, first, share)
+        return self._batches(batch_size, generator, augment, _device(device), drop_last, first, share)
 
     def _batches(self, batch_size, generator, augment, device, drop_last, first, share):
         order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)

@@ -88,6 +88,9 @@ def quantize(path: str | Path, out: str | Path, images: Tensor, *, batch_size: i
     _check()
     if len(images) < 1:
         raise ValueError("calibration wants at least 1 image, not 0")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no ONNX file {Path(path).name}: export.to_onnx(model, path, size) makes one")
+    session(path)  # says of a damaged file what it is
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -130,11 +133,16 @@ def session(path: str | Path, *, threads: int | None = None) -> Callable[[Tensor
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no ONNX file {Path(path).name}: export.to_onnx(model, path, size) makes one")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads is a whole number of at least 1, or None, not {threads!r}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     if threads is not None:
         options.intra_op_num_threads = options.inter_op_num_threads = threads
-    runs = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+    try:
+        runs = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has an error of its own for each kind of damage, and they share no parent
+        raise ValueError(f"{Path(path).name} is damaged or no ONNX file ({error})") from error
     return lambda images: torch.from_numpy(runs.run(["logits"], {"images": images.contiguous().numpy()})[0])
 
 

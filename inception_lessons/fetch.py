@@ -2,8 +2,9 @@
 
     fetch.download(fetch.cache_folder() / "set.tar.gz", ["https://..."], md5="...", size=170_052_171)
 
-What has come so far lies beside, in `<name>.part`, and a later call goes on with it. Only Python's own library is
-needed: a dropped connection is taken up again here, and a checksum and a rename are two lines.
+What has come so far lies beside, in `<name>.part`, and a later call goes on with it; a call at the same time waits.
+For the rest Python's own library is enough: a dropped connection is taken up again here, and a checksum and a rename
+are two lines.
 """
 
 import hashlib
@@ -16,6 +17,8 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
+
+from inception_lessons import locks
 
 ATTEMPTS = 100  # at one server, as long as each brings more
 
@@ -69,49 +72,63 @@ def download(
     """
     if isinstance(mirrors, str) or not all(isinstance(url, str) for url in mirrors):
         raise ValueError(f"mirrors must be a list of addresses, not {mirrors!r}")
+    for url in mirrors:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+            raise ValueError(f"an address begins with https:// or http:// and names a server, and {url!r} does not")
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
         raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
     if bool(md5) == bool(sha256) or not re.fullmatch("[0-9a-f]{32}|[0-9a-f]{8,64}", md5 or sha256):
         raise ValueError(f"wanted either a md5 or the start of a sha256 in lower case, got {md5!r} and {sha256!r}")
     algorithm, wanted = ("md5", md5) if md5 else ("sha256", sha256)
     path = Path(path)
-    part, troubles = path.with_name(f"{path.name}.part"), []
-    if path.is_file():
-        found = checksum(path, algorithm)
-        if found.startswith(wanted):
-            return path
-        troubles.append(f"the one that is there has the {algorithm} {found}, wanted {_shown(wanted, algorithm)}")
+    part = path.with_name(f"{path.name}.part")
+    kept = path.is_file() and checksum(path, algorithm).startswith(wanted)  # then nothing needs to be writable
+    if kept:
+        return path
     try:
         _make_writable(part)
-        if _have(part) and (size is None or _have(part) >= size):  # a call may have been killed just before the rename
-            if checksum(part, algorithm).startswith(wanted):
-                return _place(part, path)
-            if size is not None:
-                part.unlink()
-        about = say or (how_long(size) if size is not None else "")
-        print(f"Fetching {path.name}{': ' * bool(about)}{about}. It can be stopped: the next call goes on from there.")
-        for url in mirrors:
-            server = urlsplit(url).netloc
-            try:
-                _bring(url, part, size, timeout)
-            except (OSError, HTTPException) as error:
-                reason = error.reason if isinstance(error, URLError) and not isinstance(error, HTTPError) else error
-                troubles.append(f"{server}: {reason}")
-                continue
-            found = checksum(part, algorithm)
-            if found.startswith(wanted):
-                return _place(part, path)
-            part.unlink()
-            troubles.append(
-                f"{server}: what came has not the official checksum and was removed ({algorithm} {found}, "
-                f"wanted {_shown(wanted, algorithm)})"
-            )
+        told = f"{path.name} is being fetched already: waiting for"
+        with locks.alone(part.with_suffix(".lock"), lambda who: print(told, who)):
+            return _download(path, part, mirrors, algorithm, wanted, size, timeout, say, otherwise)
     except _Unwritable as error:
         raise OSError(
             f"{path.name} could not be written into the folder {path.parent} ({error.__cause__}). {_kept(part, size)}; "
             "make room there, or let the environment variable INCEPTION_LESSONS_CACHE name a folder that can be "
             f"written to; or {otherwise}"
         ) from error.__cause__
+
+
+def _download(path, part, mirrors, algorithm, wanted, size, timeout, say, otherwise) -> Path:
+    """What ``download`` does while no other process does."""
+    troubles = []
+    if path.is_file():  # another one, or that of a process that was waited for
+        found = checksum(path, algorithm)
+        if found.startswith(wanted):
+            return path
+        troubles.append(f"the one that is there has the {algorithm} {found}, wanted {_shown(wanted, algorithm)}")
+    if _have(part) and (size is None or _have(part) >= size):  # a call may have been killed just before the rename
+        if checksum(part, algorithm).startswith(wanted):
+            return _place(part, path)
+        if size is not None:
+            part.unlink()
+    about = say or (how_long(size) if size is not None else "")
+    print(f"Fetching {path.name}{': ' * bool(about)}{about}. It can be stopped: the next call goes on from there.")
+    for url in mirrors:
+        server = urlsplit(url).netloc
+        try:
+            _bring(url, part, size, timeout)
+        except (OSError, HTTPException) as error:
+            reason = error.reason if isinstance(error, URLError) and not isinstance(error, HTTPError) else error
+            troubles.append(f"{server}: {reason}")
+            continue
+        found = checksum(part, algorithm)
+        if found.startswith(wanted):
+            return _place(part, path)
+        part.unlink()
+        troubles.append(
+            f"{server}: what came has not the official checksum and was removed ({algorithm} {found}, "
+            f"wanted {_shown(wanted, algorithm)})"
+        )
     raise ConnectionError(
         f"{path.name} could not be fetched ({'; '.join(troubles) or 'no mirrors given'}). {_kept(part, size)}; "
         f"or {otherwise}"

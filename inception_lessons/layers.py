@@ -75,12 +75,18 @@ def channels(count: int, width: float) -> int:
     """``count`` filters of the paper -> filters at this width: a multiple of 4, at least 4.
 
     Width 1 is the paper's network, untouched. Thin networks keep multiples of 4 because odd channel counts are slow.
+    Raises ValueError for fewer than one filter, or a width that is no number above 0.
     """
+    _check_whole("the count of filters", count)
+    _check_width(width)
     return count if width == 1 else max(4, 4 * round(count * width / 4))
 
 
 def same(kernel: int | tuple[int, int]) -> int | tuple[int, int]:
-    """Kernel size -> the padding that keeps the grid at stride 1 (odd kernels only)."""
+    """Kernel size -> the padding that keeps the grid at stride 1. Raises ValueError for an even size: nothing does."""
+    sizes = kernel if isinstance(kernel, tuple) else (kernel,)
+    if not all(isinstance(k, int) and k > 0 and k % 2 for k in sizes):
+        raise ValueError(f"only kernels of odd size keep the grid, not {kernel!r}: say padding=... for another")
     return tuple((k - 1) // 2 for k in kernel) if isinstance(kernel, tuple) else (kernel - 1) // 2
 
 
@@ -89,8 +95,10 @@ def conv(
 ) -> nn.Sequential:
     """(N, c_in, H, W) -> (N, c_out, H / stride, W / stride): convolution with bias, then ReLU. The unit of 2014.
 
-    ``padding`` is what keeps the grid at stride 1, unless it is given.
+    ``padding`` is what keeps the grid at stride 1, unless it is given. Raises ValueError for channels, a kernel or a
+    stride below 1, and for an even kernel without ``padding``.
     """
+    _check_unit(c_in, c_out, kernel, stride)
     padding = same(kernel) if padding is None else padding
     convolution = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups)
     return nn.Sequential(OrderedDict(conv=convolution, relu=nn.ReLU(inplace=True)))
@@ -109,8 +117,9 @@ def conv_bn(
     """(N, c_in, H, W) -> (N, c_out, H / stride, W / stride): convolution without bias, batch norm, ReLU.
 
     Batch norm subtracts the mean, so a bias before it would do nothing. ``eps`` and ``momentum``: see ``Scope``.
-    ``padding`` is what keeps the grid at stride 1, unless it is given.
+    ``padding`` is what keeps the grid at stride 1, unless it is given. Raises ValueError as ``conv`` does.
     """
+    _check_unit(c_in, c_out, kernel, stride)
     padding = same(kernel) if padding is None else padding
     unit = OrderedDict(
         conv=nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False),
@@ -124,15 +133,24 @@ class Concat(nn.ModuleDict):
     """(N, c_in, H, W) -> (N, sum of the branches' channels, H, W): each branch sees the same input; outputs are
     stacked.
 
-    Branches keep the order in which they are written. Names must not be attributes of ``nn.Module`` (``half``,
-    ``train``).
+    Branches keep the order in which they are written. Raises ValueError for no branch at all, for a name that
+    ``nn.Module`` needs itself (``half``, ``train``), and for branches that end on different grids.
     """
 
     def __init__(self, **branches: nn.Module):
-        super().__init__(branches)
+        super().__init__()
+        taken = [name for name in branches if hasattr(self, name)]
+        if taken or not branches:
+            wrong = f"{taken[0]!r} is a name that torch needs itself" if taken else "there is none"
+            raise ValueError(f"branches are one module or more, each with a name of its own, but {wrong}")
+        self.update(branches)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([branch(x) for branch in self.values()], dim=1)
+        parts = [branch(x) for branch in self.values()]
+        if any(part.shape[2:] != parts[0].shape[2:] for part in parts):
+            grids = ", ".join(f"{name} {tuple(part.shape[2:])}" for name, part in zip(self, parts, strict=True))
+            raise ValueError(f"branches that are stacked end on one grid, but here they end on {grids}")
+        return torch.cat(parts, dim=1)
 
 
 def chain(c_in: int, rows: Iterable[tuple[str, Callable[[int], nn.Module]]]) -> tuple[nn.ModuleDict, dict[str, int]]:
@@ -347,8 +365,23 @@ def check_choice(name: str, value: object, choices: tuple) -> None:
 
 def check_size(num_classes: int, width: float) -> None:
     """Raise ValueError unless a network can have so many classes and be so wide."""
-    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
-        raise ValueError(f"num_classes is a whole number of at least 1, not {num_classes!r}")
+    _check_whole("num_classes", num_classes)
+    _check_width(width)
+
+
+def _check_whole(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} is a whole number of at least 1, not {value!r}")
+
+
+def _check_unit(c_in: int, c_out: int, kernel: int | tuple[int, int], stride: int | tuple[int, int]) -> None:
+    """Torch makes a layer of nothing from a 0, and a convolution that fails at its first picture from stride 0."""
+    for name, value in (("c_in", c_in), ("c_out", c_out), ("kernel", kernel), ("stride", stride)):
+        for number in value if isinstance(value, tuple) and name in ("kernel", "stride") else (value,):
+            _check_whole(name, number)
+
+
+def _check_width(width: float) -> None:
     if not isinstance(width, int | float) or isinstance(width, bool) or not 0 < width < math.inf:
         raise ValueError(f"width is a number above 0 (1 is the paper's), not {width!r}")
 
@@ -357,6 +390,8 @@ def check_images(x: Tensor, smallest: int = 1) -> None:
     """Raise ValueError unless ``x`` is a batch ``(N, 3, H, W)`` of floating-point pictures of at least ``smallest``
     pixels.
     """
+    if not isinstance(x, Tensor):
+        raise ValueError(f"the network wants images as a tensor (N, 3, H, W), not as {type(x).__name__}")
     if x.ndim != 4 or x.shape[1] != 3:
         raise ValueError(f"the network wants images of shape (N, 3, H, W), not {tuple(x.shape)}")
     if not x.is_floating_point():

@@ -20,7 +20,9 @@ def activations(model: nn.Module, images: Tensor, stages: list[str] | None = Non
 
     Raises ValueError for a stage that the network does not have.
     """
-    named = dict(model.stages.items())
+    named = _stages(model)
+    if isinstance(stages, str):
+        raise ValueError(f"stages is a list of names, as in [{stages!r}], not {stages!r}")
     unknown = [name for name in stages or () if name not in named]
     if unknown:
         raise ValueError(f"no stage {', '.join(unknown)}; this network has {', '.join(named)}")
@@ -73,8 +75,14 @@ def ablate(model: nn.Module, stage: str, branch: str, images: Tensor) -> Iterato
 def correlation(maps: Tensor) -> Tensor:
     """Activations (N, C, H, W) -> correlation of every pair of channels (C, C) over images and positions.
 
-    A channel that never changes correlates with nothing: its row is 0, and so is its place on the diagonal.
+    A channel that never changes correlates with nothing: its row is 0, and so is its place on the diagonal. Raises
+    ValueError for another shape, and for activations that are no numbers.
     """
+    if not isinstance(maps, Tensor) or maps.ndim != 4 or 0 in maps.shape:
+        came = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+        raise ValueError(f"activations are (N, C, H, W), at least one of each, not {came}")
+    if not maps.isfinite().all():
+        raise ValueError("activations must be numbers, but some are infinite or nan: has this network diverged?")
     flat = maps.transpose(0, 1).flatten(1).double()
     flat = flat - flat.mean(1, keepdim=True)
     norms = flat.norm(dim=1, keepdim=True)
@@ -93,8 +101,10 @@ def branch_correlation(model: nn.Module, images: Tensor, stage: str) -> tuple[Te
 
 def within_and_across(matrix: Tensor, names: list[str]) -> tuple[float, float]:
     """Correlation matrix and each channel's group -> mean absolute correlation of pairs in one group, and of pairs in
-    two.
+    two (nan where there is no such pair). Raises ValueError unless there is a group for each row of a square matrix.
     """
+    if matrix.shape != (len(names), len(names)):
+        raise ValueError(f"{len(names)} channels have a matrix of as many rows and columns, not {tuple(matrix.shape)}")
     index = {name: i for i, name in enumerate(dict.fromkeys(names))}
     group = torch.tensor([index[name] for name in names])
     alike = group[:, None] == group[None, :]
@@ -158,6 +168,8 @@ def responses(
     """
     if len(images) == 0:
         raise ValueError("there are no images to answer to")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
     module = _listened(model, stage, branch)
     with torch.no_grad():
         return torch.cat([_values(_record(model, x, {"": module})[""], middle) for x in images.split(batch_size)])
@@ -171,6 +183,8 @@ def strongest(
 
     The plain rival of ``visualize``: real pictures. Raises ValueError for a channel that there is not.
     """
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f"count is a whole number of at least 1, not {count!r}")
     found = responses(model, images, stage, branch=branch)
     _check_channel(channel, found.shape[1], "what is listened to")
     answers, positions = found[:, channel].sort(descending=True, stable=True)
@@ -204,6 +218,8 @@ def pairs_right(scores: Tensor, answers: Tensor, share: float = 0.1) -> float:
     """
     if scores.ndim != 1 or scores.shape != answers.shape:
         raise ValueError(f"wanted scores (N,) and answers (N,), not {tuple(scores.shape)} and {tuple(answers.shape)}")
+    if not (isinstance(share, float | int) and 0 <= share <= 1):
+        raise ValueError(f"share is a number from 0 to 1, not {share!r}")
     count = round(share * len(answers))
     if not 1 <= count <= len(answers) // 2:
         raise ValueError(f"a share of {share:g} of {len(answers)} pictures is {count}: wanted 1 to {len(answers) // 2}")
@@ -237,6 +253,13 @@ def occlusion(
         raise ValueError(
             f"wanted images (N, 3, H, W) and N classes, not {tuple(images.shape)} and {tuple(classes.shape)}"
         )
+    if classes.is_floating_point():
+        raise ValueError(f"classes are whole numbers, not {classes.dtype}")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
+    if not isinstance(fill, Tensor | int | float) or isinstance(fill, Tensor) and fill.numel() not in (1, 3):
+        came = f"a tensor {tuple(fill.shape)}" if isinstance(fill, Tensor) else repr(fill)
+        raise ValueError(f"fill is a number or a colour (3,), not {came}")
     if of not in ("probability", "logit"):
         raise ValueError(f'of must be "probability" or "logit", not {of!r}')
     tops, lefts = (places(side, patch, stride) for side in images.shape[2:])
@@ -270,7 +293,7 @@ def places(side: int, patch: int, stride: int) -> list[int]:
 
     Raises ValueError for a patch that is larger than the picture, or no step.
     """
-    if not 1 <= patch <= side or stride < 1:
+    if not all(isinstance(number, int) for number in (side, patch, stride)) or not 1 <= patch <= side or stride < 1:
         raise ValueError(f"a patch of {patch} px every {stride} px does not fit into {side} px")
     rest = (side - patch) % stride
     return list(range(rest // 2, side - patch + 1, stride))
@@ -435,7 +458,7 @@ def _listened(model: nn.Module, stage: str | None, branch: str | None) -> nn.Mod
     if stage is None and branch is None:
         return model
     if branch is None:
-        named = dict(model.stages.items())
+        named = _stages(model)
         if stage not in named:
             raise ValueError(f"no stage {stage}; this network has {', '.join(named)}")
         return named[stage]
@@ -445,8 +468,14 @@ def _listened(model: nn.Module, stage: str | None, branch: str | None) -> nn.Mod
     return modules[branch]
 
 
+def _stages(model: nn.Module) -> dict[str, nn.Module]:
+    if not isinstance(getattr(model, "stages", None), nn.ModuleDict):
+        raise ValueError(f"what is looked into has named stages, and this {type(model).__name__} has none")
+    return dict(model.stages.items())
+
+
 def _check_channel(channel: int, count: int, where: str) -> None:
-    if not 0 <= channel < count:
+    if not isinstance(channel, int) or not 0 <= channel < count:
         raise ValueError(f"no channel {channel}: {where} has {count}, from 0 to {count - 1}")
 
 

@@ -120,8 +120,8 @@ def receptive_field(model: nn.Module, stage: str, size: int = 224) -> tuple[int,
             _replace(shadow, name, nn.Identity())
     named = stage_modules(shadow)
     if stage not in named:
-        raise ValueError(f"no stage {stage!r}; this network has {', '.join(named)}")
-    image = torch.ones(1, 3, size, size, dtype=torch.float64, requires_grad=True)
+        raise ValueError(f"no stage {stage!r}; this network has {', '.join(named) or 'none with names'}")
+    image = torch.ones(1, 3, *_pair(_at_least_one("size", size)), dtype=torch.float64, requires_grad=True)
     seen = {}
     handle = named[stage].register_forward_hook(lambda layer, inputs, out: seen.update(out=out))
     shadow(image)
@@ -185,9 +185,12 @@ def memory(model: nn.Module, size: int | tuple[int, int] = 224, *, batch: int = 
     optimizer.
 
     Counted on shapes alone, the same on any machine: tensors that autograd saves, each storage once, the weights
-    among them left out. A library's own working space comes on top, and differs. Raises ValueError for a batch below 1.
+    among them left out. A library's own working space comes on top, and differs. Raises ValueError for a batch below 1
+    or fewer than 0 moments.
     """
     _at_least_one("batch", batch)
+    if not isinstance(moments, int) or moments < 0:
+        raise ValueError(f"moments is a whole number of at least 0, not {moments!r}")
     shadow = _meta_copy(model).train().requires_grad_(True)
     own = {t.untyped_storage()._cdata for t in [*shadow.parameters(), *shadow.buffers()]}
     kept: dict[int, Tensor] = {}  # the tensor too: a storage that is gone may lend its number to the next
@@ -215,10 +218,14 @@ def activation_volumes(model: nn.Module, size: int | tuple[int, int] = 224) -> d
 
 def gradient_norms(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> dict[str, float]:
     """Network and a function from it to a scalar loss -> the size of the gradient in each stage: root mean square
-    over its weights.
+    over its weights. Raises ValueError for what is no loss: a tensor with one number.
     """
     model.zero_grad(set_to_none=True)
-    loss(model).backward()
+    found = loss(model)
+    if not isinstance(found, Tensor) or found.numel() != 1:
+        came = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)
+        raise ValueError(f"loss(model) gives a tensor with one number, not {came}")
+    found.backward()
     norms = {}
     for name, stage in stage_modules(model).items():
         grads = [p.grad.flatten() for p in stage.parameters() if p.grad is not None and p.ndim > 1]
@@ -234,7 +241,10 @@ def _colours(model: nn.Module) -> int:
 
 
 def _pair(size) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
+    sides = size if isinstance(size, tuple | list) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides):
+        raise ValueError(f"size is a side in pixels, or (height, width), whole numbers above 0, not {size!r}")
+    return tuple(sides)
 
 
 def _macs(layer: nn.Module, out: Tensor) -> int:
@@ -301,13 +311,14 @@ def calibration(logits: Tensor, labels: Tensor, bins: int = 15) -> Calibration:
     no numbers.
     """
     _check_logits(logits)
+    if not isinstance(labels, Tensor):
+        raise ValueError(f"labels are a tensor ({len(logits)},), not a {type(labels).__name__}")
     if labels.shape != logits.shape[:1] or labels.is_floating_point():
         raise ValueError(f"labels are ({len(logits)},) whole numbers, not {tuple(labels.shape)} {labels.dtype}")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         wrong = int(labels.max() if labels.max() >= logits.shape[1] else labels.min())
         raise ValueError(f"labels run from 0 to {logits.shape[1] - 1}, but label {wrong} came")
-    if not (isinstance(bins, int) and bins >= 1):
-        raise ValueError(f"bins is a whole number of at least 1, not {bins!r}")
+    _at_least_one("bins", bins)
     logs = (
         logits.detach().double().log_softmax(1)
     )  # in double precision: a sum over thousands, and probabilities close to 1
@@ -341,6 +352,8 @@ def logit_gap(logits: Tensor) -> float:
 
 
 def _check_logits(logits: Tensor) -> None:
+    if not isinstance(logits, Tensor):
+        raise ValueError(f"logits are a tensor (examples, classes), not a {type(logits).__name__}")
     if logits.ndim != 2 or 0 in logits.shape:
         raise ValueError(f"logits are (examples, classes), at least one of each, not {tuple(logits.shape)}")
     if not logits.isfinite().all():
@@ -422,6 +435,8 @@ def spent(
     must fetch and store if nothing is still at hand. Reading the clock costs some microseconds a layer.
     """
     images = torch.randn(_at_least_one("batch", batch), _channels_in(model), *_pair(size))
+    if burn_in < 0:
+        raise ValueError(f"burn_in is how many batches are not counted, not {burn_in!r}")
     work, x, device = _ready(model, images, device, channels_last, False)
     wait = torch.cuda.synchronize if device.startswith("cuda") else (lambda: None)
     found: dict[str, list] = {}
@@ -495,6 +510,7 @@ def roofs(device: str | None = None, *, turns: int = 10) -> Roofs:
     Two kinds of arithmetic, because which of the two a library does better depends on the processor.
     Source: Williams, Waterman, Patterson, *Roofline*, Communications of the ACM 52(4), 2009.
     """
+    _at_least_one("turns", turns)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     side, channels, grid, length = 1024, 256, 28, 2**24
     a, b = torch.randn(2, side, side, device=device)
@@ -530,6 +546,9 @@ def agreement(logits: Tensor, wanted: Tensor) -> Agreement:
 
     Raises ValueError for shapes that differ, or logits that are no numbers.
     """
+    for given in (logits, wanted):
+        if not isinstance(given, Tensor):
+            raise ValueError(f"logits are a tensor (examples, classes), not a {type(given).__name__}")
     if logits.shape != wanted.shape:
         raise ValueError(f"logits to compare have one shape, not {tuple(logits.shape)} and {tuple(wanted.shape)}")
     _check_logits(logits)
@@ -542,6 +561,8 @@ def agreement(logits: Tensor, wanted: Tensor) -> Agreement:
 
 def _ready(model: nn.Module, images: Tensor, device: str | None, channels_last: bool, training: bool):
     """-> a copy of the network and the images, on the device and in one memory order, and the device's name."""
+    if len(images) == 0:
+        raise ValueError("there are no images to take the time with")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     order = torch.channels_last if channels_last else torch.contiguous_format
     work = copy.deepcopy(model).to(device=device, memory_format=order).train(training)

@@ -59,7 +59,7 @@ class Chart:
     """
 
     def __init__(self, figure, title: str, alt: str, *, colours: int = 0):
-        if len(alt) < 20:
+        if not isinstance(alt, str) or len(alt) < 20:
             raise ValueError(f"alt says in a sentence what the chart shows; got {alt!r}")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=100, facecolor="white")
@@ -80,6 +80,15 @@ class Chart:
         """Write the picture as a PNG file."""
         with open(path, "wb") as file:
             file.write(self.png)
+
+
+def _positive(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} is a whole number of at least 1, not {value!r}")
+
+
+def _came(value: object) -> str:
+    return f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r}"[:80]
 
 
 class Look(NamedTuple):
@@ -140,11 +149,14 @@ def pictures(
 ) -> Chart:
     """Images (N, 3, H, W) in [0, 1] -> a grid. ``good`` frames each: a solid frame for True, a dashed one for False.
 
-    Raises ValueError for no images.
+    Raises ValueError for another shape, no image or no column.
     """
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"pictures are images of shape (N, 3, H, W), not {_came(images)}")
     count = len(images)
     if count == 0:
         raise ValueError("there are no images to show")
+    _positive("columns", columns)
     rows = math.ceil(count / columns)
     figure, axes = canvas(
         rows, columns, size=(8.0, (9.6 if len(titles) else 8.2) / columns * rows + 0.35), squeeze=False
@@ -182,8 +194,15 @@ def losses(
     """Loss curves by name, several seeds each -> mean line with a band from the lowest to the highest seed.
 
     ``every`` is the number of steps between two points of a curve. ``live`` is one more run, with one point a step,
-    drawn over the bands so that a learner can tell slow from broken. ``chance`` draws the loss of guessing.
+    drawn over the bands so that a learner can tell slow from broken. ``chance`` draws the loss of guessing. Raises
+    ValueError for what is no curves by name.
     """
+    _positive("every", every)
+    if not isinstance(runs, Mapping):
+        raise ValueError(f"runs are loss curves by name, {{name: [curve, ...]}}, not {_came(runs)}")
+    for name, curves in runs.items():
+        if not isinstance(curves, Sequence) or any(not isinstance(curve, Sequence) for curve in curves):
+            raise ValueError(f"{name} should have a list of curves, one for each seed, and has {_came(curves)}")
     more = max(0, len(runs) - len(PALETTE))
     figure, ax = canvas(size=(8.0, 3.4 + 0.25 * more + 0.35 * (more > 0)))  # the legend grows with the names
     for i, (name, curves) in enumerate(runs.items()):
@@ -326,8 +345,10 @@ def bars(
     number: str = "",
 ) -> Chart:
     """{series: {category: value}} -> grouped or stacked bars, a series one colour and one hatch. ``number`` formats a
-    label on each bar.
+    label on each bar. Raises ValueError where there is no bar.
     """
+    if not any(groups.values()):
+        raise ValueError("there are no bars to draw")
     categories = list(dict.fromkeys(c for series in groups.values() for c in series))
     figure, ax = canvas(size=(8.0, 3.4 + 0.3 * (len(groups) > len(PALETTE))))
     bottom, width = [0.0] * len(categories), 0.8 if stacked else 0.8 / len(groups)
@@ -406,8 +427,13 @@ def seeds(
     alt: str,
 ) -> Chart:
     """Values of each seed and their 95 % interval, by arm -> one row an arm: a dot a seed, a bar for the interval of
-    the mean.
+    the mean. Raises ValueError for an arm without values or without an interval.
     """
+    for name, dots in values.items():
+        if not dots or name not in intervals:
+            raise ValueError(f"{name} has {len(dots)} values and {'an' if name in intervals else 'no'} interval")
+    if not values:
+        raise ValueError("there are no arms to draw")
     figure, ax = canvas(size=(8.0, 0.9 + 0.55 * len(values)))
     for i, (name, dots) in enumerate(values.items()):
         mean, look = sum(dots) / len(dots), look_of(i)
@@ -426,8 +452,14 @@ def maps(image: Tensor, chosen: Tensor, others: Mapping[str, Tensor], *, title: 
     """One image (3, H, W), one feature map (h, w), and rows of further maps {label: (count, h, w)} -> picture, map,
     and rows of small maps.
 
-    Each small map has its own brightness scale: this shows where a channel answers, not how strongly.
+    Each small map has its own brightness scale: this shows where a channel answers, not how strongly. Raises ValueError
+    for other shapes.
     """
+    if image.ndim != 3 or image.shape[0] != 3 or chosen.ndim != 2:
+        raise ValueError(f"wanted an image (3, H, W) and a map (h, w), not {_came(image)} and {_came(chosen)}")
+    if not others or any(rows.ndim != 3 for rows in others.values()):
+        shapes = ", ".join(_came(rows) for rows in others.values()) or "nothing"
+        raise ValueError(f"further maps are rows {{label: (count, h, w)}}, not {shapes}")
     figure, _ = canvas(size=(8.0, 4.3), subplot_kw={"visible": False})
     grid = figure.add_gridspec(2, 2, width_ratios=[1, 2.6])
     for ax, picture, label in (
@@ -454,8 +486,10 @@ def maps(image: Tensor, chosen: Tensor, others: Mapping[str, Tensor], *, title: 
 @styled
 def matrix(values: Tensor, groups: Sequence[str], *, title: str, alt: str) -> Chart:
     """Correlations (C, C) with each row's group, rows of a group together -> a square picture with the groups'
-    borders drawn.
+    borders drawn. Raises ValueError unless there is a group for each row.
     """
+    if values.shape != (len(groups), len(groups)):
+        raise ValueError(f"{len(groups)} groups go with as many rows and columns, not with {_came(values)}")
     figure, ax = canvas(size=(5.4, 4.6))
     drawn = ax.imshow(values.numpy(), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     starts = [i for i in range(len(groups)) if i == 0 or groups[i] != groups[i - 1]]
@@ -514,8 +548,12 @@ def module(c_in: int, n1: int, r3: int, n3: int, r5: int, n5: int, proj: int, gr
     """The seven numbers of a V1 module and its grid -> the module without and with 1 x 1 reductions, boxes as wide as
     their channels.
 
-    Under each stands what it costs. Drawn to one scale, so that the two can be compared by eye.
+    Under each stands what it costs. Drawn to one scale, so that the two can be compared by eye. Raises ValueError for a
+    number below 1.
     """
+    numbers = {"c_in": c_in, "n1": n1, "r3": r3, "n3": n3, "r5": r5, "n5": n5, "proj": proj, "grid": grid}
+    for name, value in numbers.items():
+        _positive(name, value)
     naive = {"b1": [(1, n1)], "b3": [(3, n3)], "b5": [(5, n5)], "pool": [("max", c_in)]}
     reduced = {"b1": [(1, n1)], "b3": [(1, r3), (3, n3)], "b5": [(1, r5), (5, n5)], "pool": [("max", c_in), (1, proj)]}
     figure, axes = canvas(1, 2, size=(10.0, 4.4))
@@ -1385,8 +1423,10 @@ def shares(rows: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
     nothing.
 
     Kinds that ``KINDS`` does not have are added up: kernels to "other kernels", the rest to "other". Raises ValueError
-    for a row without anything in it.
+    for a row without anything in it, and for no row at all.
     """
+    if not rows:
+        raise ValueError("there are no rows to share out")
     cut = {}
     for name, row in rows.items():
         known: dict[str, float] = {}
@@ -1424,8 +1464,11 @@ def roofline(points: Mapping[str, tuple[float, float]], macs: float, moved: floa
     """{kind: (multiply-adds a byte, multiply-adds a second)} and what the machine can do at best in a second
     (multiply-adds, and bytes to and from memory) -> points under a roof. A kind may have more behind a comma.
 
-    Left of the ridge memory is the limit, right of it arithmetic. Raises ValueError for a value that is not above 0.
+    Left of the ridge memory is the limit, right of it arithmetic. Raises ValueError for a value that is not above 0,
+    and where there are no points.
     """
+    if not points:
+        raise ValueError("there are no points to draw")
     for name, values in [*points.items(), ("the machine", (macs, moved))]:
         if not all(math.isfinite(value) and value > 0 for value in values):
             raise ValueError(f"logarithmic axes want numbers above 0, but {name} has {values}")

@@ -8,18 +8,19 @@ where it would have ended.
 
 import argparse
 import ast
+import contextlib
 import json
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from inception_lessons import data, processes, train, weights
+from inception_lessons import data, locks, processes, train, weights
 from inception_lessons.processes import Share
 from inception_lessons.train import History, Recipe
 
@@ -53,9 +54,36 @@ def main(arguments: Sequence[str]) -> int:
 
 def _train(chosen: argparse.Namespace, recipe: Recipe, share: Share) -> str:
     """The whole run -> a sentence on how it ended."""
+    if share.world == 1:
+        train.usable(share.device)
     images = _images(chosen)
     arguments = {"num_classes": len(images.classes), **dict(chosen.set)}
     settings = _settings(chosen, recipe, images, arguments)
+    with _alone(Path(chosen.out), share):
+        return _run(chosen, recipe, share, images, arguments, settings)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, share: Share) -> Iterator[None]:
+    """Two runs in one folder would write over each other's log and checkpoint: the second says who is there."""
+    if share.rank:
+        yield
+        return
+    with contextlib.ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locks.alone(folder / ".run.lock"))
+        except BlockingIOError as error:
+            raise BlockingIOError(f"{folder} is {error}: wait for it, end it, or give another --out") from error
+        except FileExistsError as error:
+            raise NotADirectoryError(f"--out is a folder, and {folder} is a file") from error
+        except OSError as error:
+            said = f"nothing can be written into {folder} ({error.strerror or error})"
+            raise OSError(f"{said}: give another --out") from error
+        yield
+
+
+def _run(chosen, recipe: Recipe, share: Share, images: data.ImageSet, arguments: dict, settings: dict) -> str:
     checkpoint = Checkpoint(Path(chosen.out), settings, chosen.save_every, share)
     torch.manual_seed(chosen.seed)
     try:

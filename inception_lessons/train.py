@@ -7,6 +7,7 @@ handed the history after each step.
 """
 
 import math
+import numbers
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -56,13 +57,12 @@ class Recipe:
         _one_of("precision", self.precision, ("float32", "bfloat16"))
         for name, least in (("steps", 1), ("batch_size", 1), ("warmup", 0)):
             value = getattr(self, name)
-            if not (isinstance(value, int) and value >= least):
-                raise ValueError(f"{name} is a whole number of at least {least}, not {value!r}")
-        if not (math.isfinite(self.lr) and self.lr > 0):
+            _whole(name, value, least)
+        if not (_is_number(self.lr) and self.lr > 0):
             raise ValueError(f"lr is a number above 0, not {self.lr!r}")
-        if self.clip is not None and not (math.isfinite(self.clip) and self.clip > 0):
+        if self.clip is not None and not (_is_number(self.clip) and self.clip > 0):
             raise ValueError(f"clip is a number above 0 or None, not {self.clip!r}")
-        if self.average is not None and not 0 < self.average < 1:
+        if self.average is not None and not (_is_number(self.average) and 0 < self.average < 1):
             raise ValueError(f"average is above 0 and below 1 or None, not {self.average!r}")
         for name, below in (
             ("momentum", 1),
@@ -70,7 +70,7 @@ class Recipe:
             ("weight_decay", math.inf),
             ("aux_weight", math.inf),
         ):
-            if not 0 <= getattr(self, name) < below:
+            if not (_is_number(getattr(self, name)) and 0 <= getattr(self, name) < below):
                 raise ValueError(f"{name} is at least 0 and below {below}, not {getattr(self, name)!r}")
 
     @classmethod
@@ -88,7 +88,9 @@ class Recipe:
         return cls(**{**paper, "label_smoothing": 0.1, "clip": 2.0, "average": 0.99, **changes})
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+        """Learning rate of a step, counted from 0. Raises ValueError for a step that the recipe does not have."""
+        if not (_is_number(step) and 0 <= step < self.steps):
+            raise ValueError(f"this recipe has the steps 0 to {self.steps - 1}, not {step!r}")
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
@@ -128,7 +130,10 @@ class History:
     finished: bool = False
 
     def smoothed(self, window: int = 20) -> list[float]:
-        """Loss by step, each the mean of the last ``window`` steps: single batches are too noisy to compare."""
+        """Loss by step, each the mean of the last ``window`` steps: single batches are too noisy to compare. Raises
+        ValueError for a window below 1.
+        """
+        _whole("window", window, 1)
         sums = [0.0]
         for value in self.loss:
             sums.append(sums[-1] + value)
@@ -136,6 +141,7 @@ class History:
 
     def final_loss(self, window: int = 20) -> float:
         """Mean loss of the last ``window`` steps; infinite for a run that diverged."""
+        _whole("window", window, 1)
         return math.inf if self.stopped or not self.loss else self.smoothed(window)[-1]
 
     def steps_to(self, loss: float, window: int = 20) -> int | None:
@@ -169,6 +175,17 @@ def device() -> str:
 
 
 _default_device = device  # `fit` has an argument of that name
+
+
+def usable(device: str) -> str:
+    """Name of a device -> the same, once it is known that torch can compute on it here. Raises ValueError if not."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        here = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        here += ["mps"] if torch.backends.mps.is_available() else []
+        raise ValueError(f"device is one that is here ({', '.join(here)}), not {device!r}") from error
+    return device
 
 
 def budget(*, smoke, laptop, full):
@@ -326,10 +343,13 @@ def fit(
     ``save(state)``, called every ``keep.every`` steps and at the end. ``share``, a ``processes.Share``, makes this one
     of several processes that train the network together. Both need a ``train`` of this course's ``data``.
 
-    Raises ValueError if the network has fewer outputs than the labels need, or the set is smaller than one batch.
+    Raises ValueError if the network has fewer outputs than the labels need, if the set is smaller than one batch, and
+    for whatever else cannot be trained with, before anything is changed.
     """
     recipe = recipe or Recipe()
-    device = device or _default_device()
+    _check_fit(model, train, recipe, seed, validate_every, watch, keep)
+    _check_split("validation", validation, none=True)
+    device = usable(device or _default_device())
     known = getattr(train, "labels", None)
     if known is not None and len(known) < recipe.batch_size:
         raise ValueError(
@@ -376,7 +396,8 @@ def fit(
 def predict(model: nn.Module, split, *, batch_size: int = 500, device: str | None = None) -> tuple[Tensor, Tensor]:
     """Network and split -> logits (N, K) and labels (N,) on the CPU, in stored order, in evaluation mode.
 
-    ``split`` is one of a set of ``data``. Raises ValueError for one without examples.
+    ``split`` is one of a set of ``data``. Raises ValueError for what is no network or no split, and for a split
+    without examples.
     """
     rows = list(_outputs(model, split, batch_size, device))
     if not rows:
@@ -390,10 +411,12 @@ def evaluate(model: nn.Module, split, *, batch_size: int = 500, device: str | No
     it is.
 
     With a ``processes.Share`` each process looks at its own examples, and all get the sums over all of them: each
-    example counts once, however many processes there are. Raises ValueError for a split without examples.
+    example counts once, however many processes there are. Raises ValueError as ``predict`` does, and if the network
+    has fewer outputs than the labels need.
     """
     loss = correct = count = 0
     for logits, labels in _outputs(model, split, batch_size, device, share):
+        _check_classes(logits.shape[1], labels)
         loss += F.cross_entropy(logits.float(), labels, reduction="sum").double()
         correct += (logits.argmax(1) == labels).sum()
         count += len(labels)
@@ -406,8 +429,43 @@ def evaluate(model: nn.Module, split, *, batch_size: int = 500, device: str | No
 
 def _check_classes(outputs: int, labels: Tensor) -> None:
     """Torch would answer a label that is too large with an IndexError on a CPU and a dead process on a GPU."""
+    if labels.is_floating_point() or labels.ndim != 1:
+        raise ValueError(f"labels are whole numbers (N,), not {tuple(labels.shape)} {labels.dtype}")
     if int(labels.max()) >= outputs:
         raise ValueError(f"the network has {outputs} outputs, but label {int(labels.max())} came: pass num_classes")
+    if int(labels.min()) < 0:
+        raise ValueError(f"labels count classes from 0, but label {int(labels.min())} came")
+
+
+def _check_fit(model, train, recipe, seed, validate_every, watch, keep) -> None:
+    """What ``fit`` was given, looked at before a weight or a random number changes."""
+    _check_network(model)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(f"this {type(model).__name__} has no weights that could learn")
+    _check_split("train", train)
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe is a train.Recipe, not {recipe!r}")
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+        raise ValueError(f"seed is a whole number, not {seed!r}")
+    if validate_every is not None:
+        _whole("validate_every", validate_every, 1)
+    if watch is not None and not callable(watch):
+        raise ValueError(f"watch is a function that is handed the history, such as plots.LiveLoss(), not {watch!r}")
+    if keep is not None and not (hasattr(keep, "load") and hasattr(keep, "save") and hasattr(keep, "every")):
+        raise ValueError(f"keep has load(), save(state) and every, and {keep!r} does not")
+
+
+def _check_network(model) -> None:
+    if not isinstance(model, nn.Module):
+        made = " itself: build one of it, with ()" if isinstance(model, type) else ""
+        raise ValueError(f"the network is a torch.nn.Module, not {getattr(model, '__name__', repr(model))}{made}")
+
+
+def _check_split(name: str, split, none: bool = False) -> None:
+    """The commonest slip: the whole set where one of its splits is wanted."""
+    if not (hasattr(split, "batches") or none and split is None):
+        which = ": say which of its splits, as in images.train" if hasattr(split, "train") else ""
+        raise ValueError(f"{name} is a split, with batches(...), not a {type(split).__name__}{which}")
 
 
 class _Forward(nn.Module):
@@ -426,7 +484,10 @@ class _Forward(nn.Module):
 def _outputs(
     model: nn.Module, split, batch_size: int, device: str | None, share=None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    device = device or str(next(model.parameters()).device)
+    _check_network(model)
+    _check_split("what is looked at", split)
+    first = next(model.parameters(), None)
+    device = usable(device or ("cpu" if first is None else str(first.device)))
     part = {}
     if share is not None:
         share.spread(model)
@@ -521,6 +582,15 @@ def _bar(steps: int, progress: bool):
     from tqdm.auto import tqdm  # importing it asks what front end listens: not at import of this module
 
     return tqdm(total=steps, disable=not progress, unit="step", leave=True, mininterval=0.5)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(name: str, value, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is a whole number of at least {least}, not {value!r}")
 
 
 def _one_of(name: str, value, choices: tuple[str, ...]) -> None:

@@ -63,6 +63,8 @@ def save(path: str | Path, model: nn.Module, about: Mapping[str, object]) -> Pat
     missing = {"network", "settings"} - set(about)
     if missing:
         raise ValueError(f"about lacks {', '.join(sorted(missing))}: a checkpoint must say how to rebuild its network")
+    if about["network"] not in NETWORKS:
+        raise ValueError(f"about says the network {about['network']!r}, and there are {', '.join(NETWORKS)}")
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     return write(path, to_bytes(state, metadata={"about": json.dumps(dict(about), sort_keys=True)}))
 
@@ -70,9 +72,15 @@ def save(path: str | Path, model: nn.Module, about: Mapping[str, object]) -> Pat
 def write(path: str | Path, blob: bytes) -> Path:
     """Bytes -> a file, written beside its place and renamed into it: what was there before is whole until then.
 
-    A full disk or an interruption raises as usual and leaves no part behind.
+    A full disk or an interruption raises as usual and leaves no part behind. Raises NotADirectoryError where a file
+    lies in the place of a folder.
     """
     path = Path(path)
+    in_the_way = next((place for place in path.parents if place.exists() and not place.is_dir()), None)
+    if in_the_way is not None:
+        raise NotADirectoryError(f"{path.name} cannot be written into {path.parent}: {in_the_way} is no folder")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: the file needs a name of its own")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
@@ -93,7 +101,7 @@ def build(network: str, settings: Mapping[str, object], preset: str = "laptop") 
 
     Raises ValueError for a name or a preset that there is not, TypeError for such an argument.
     """
-    if network not in NETWORKS:
+    if not isinstance(network, str) or network not in NETWORKS:
         raise ValueError(f"network is one of {', '.join(NETWORKS)}, not {network!r}")
     if preset not in ("laptop", "paper"):
         raise ValueError(f"preset is 'laptop' or 'paper', not {preset!r}")
@@ -109,6 +117,8 @@ def load(name: str | Path) -> tuple[nn.Module, dict]:
     """
     from safetensors import SafetensorError, safe_open
 
+    if not isinstance(name, str | Path):
+        raise ValueError(f"wanted the name of a checkpoint, or a path, not {name!r}")
     path = Path(name)
     if path.suffix != ".safetensors":
         path = folder() / f"{name}.safetensors"
@@ -121,7 +131,7 @@ def load(name: str | Path) -> tuple[nn.Module, dict]:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise ValueError(f"{path.name} is damaged or not a safetensors file ({error})") from error
-    if not isinstance(about, dict) or about.get("network") not in NETWORKS:
+    if not isinstance(about, dict) or str(about.get("network")) not in NETWORKS:
         raise ValueError(
             f"{path.name} does not say which of {', '.join(NETWORKS)} it belongs to: not a checkpoint of this course"
         )
@@ -434,10 +444,12 @@ class Preprocess:
     interpolation: str = "bilinear"
 
     def __post_init__(self):
-        if not 1 <= self.crop <= self.resize:
+        if not all(isinstance(side, int) for side in (self.crop, self.resize)) or not 1 <= self.crop <= self.resize:
             raise ValueError(f"crop must be from 1 to resize, which is {self.resize}, not {self.crop}")
         if self.interpolation not in ("bilinear", "bicubic"):
             raise ValueError(f'interpolation must be "bilinear" or "bicubic", not {self.interpolation!r}')
+        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
+            raise ValueError(f"mean and std are three numbers each, std above 0, not {self.mean!r} and {self.std!r}")
 
     def __call__(self, image) -> Tensor:
         """A picture of any size and mode -> a batch of one."""

@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "inception_v3": {"layers"},
     "inception_v4": {"layers", "inception_v3"},  # the reductions and the auxiliary classifier are V3's
     "inception_resnet": {"layers", "inception_v3", "inception_v4"},
-    "fetch": set(),
+    "locks": set(),
+    "fetch": {"locks"},
     "data": {"fetch"},
     "train": set(),
     "measure": set(),
@@ -55,12 +56,13 @@ MAY_IMPORT = {
     "exercises": {"checks", "exercises", "experiments", "layers", "measure"} | _networks,
     "assignments": {"checks"},
     "processes": set(),
-    "script": {"data", "processes", "train", "weights"},
+    "script": {"data", "locks", "processes", "train", "weights"},
 }
 # Slow to load, or a choice that belongs to the learner's session: wanted inside functions only.
 LATE = (
     "matplotlib", "matplotlib.pyplot", "torchvision", "timm", "pandas", "mlxtend", "skimage", "scipy", "PIL",
     "IPython.display", "ipywidgets", "nbformat", "nbgrader", "psutil", "torchinfo", "onnx", "onnxruntime", "onnxscript",
+    "filelock",
 )  # fmt: skip
 PRINTS = {  # where a print is meant: module, function (None: anywhere in it)
     ("__main__", None),
@@ -68,9 +70,10 @@ PRINTS = {  # where a print is meant: module, function (None: anywhere in it)
     ("experiments.engine", "main"),
     ("experiments.engine", "_trained"),
     ("fetch", "download"),
+    ("fetch", "_download"),
     ("script", "main"),
     ("script", "Log"),
-    ("script", "_train"),
+    ("script", "_run"),
 }
 RUNS_WHAT_IT_LOADS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 RUNS_ANSWERS = {("checks", "_execute")}  # in a process of its own, made for that

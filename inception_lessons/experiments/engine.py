@@ -95,6 +95,7 @@ class Experiment:
     def settings(self, dataset: str | None = None) -> dict:
         """What runs are made from, as plain values: arms, sweep, recipe, threshold, data. Not the measuring code."""
         dataset = dataset or self.datasets[0]
+        _known(dataset)
         version = f", version {data.DATA_VERSION}" if dataset == "digits" else ""
         common = {
             "arms": {name: dict(arm) for name, arm in self.arms.items()},
@@ -197,12 +198,15 @@ def judges(of: Experiment):
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Values, one a seed -> mean and 95 % t-interval. Raises ValueError for fewer than two."""
+    """Values, one a seed -> mean and 95 % t-interval. Raises ValueError for fewer than two, and for what is no number.
+    """
     from scipy.special import stdtrit
 
     count = len(values)
     if count < 2:
         raise ValueError(f"an interval needs at least 2 values, not {count}")
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        raise ValueError(f"an interval is of numbers, and among these is one that is none: {list(values)}")
     mean = sum(values) / count
     spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (count - 1) / count)
     half = float(stdtrit(count - 1, 0.975)) * spread
@@ -210,8 +214,22 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def paired(arms: Mapping, first: str, second: str, key: str) -> Interval:
-    """Interval of ``first - second`` in one measurement, seed by seed."""
-    return interval([a[key] - b[key] for a, b in zip(arms[first], arms[second], strict=True)])
+    """Interval of ``first - second`` in one measurement, seed by seed. Raises ValueError for an arm or a measurement
+    that there is not, and for arms of unequal length.
+    """
+    return interval([a - b for a, b in _pairs(arms, first, second, key)])
+
+
+def _pairs(arms: Mapping, first: str, second: str, key: str) -> list[tuple[float, float]]:
+    """One measurement of two arms, seed by seed."""
+    for name in (first, second):
+        if name not in arms:
+            raise ValueError(f"no arm {name!r}; there are {', '.join(arms)}")
+        if any(key not in run for run in arms[name]):
+            raise ValueError(f"the runs of {name!r} have no {key!r}")
+    if len(arms[first]) != len(arms[second]):
+        raise ValueError(f"{first!r} has {len(arms[first])} runs and {second!r} {len(arms[second])}: no pairs")
+    return [(a[key], b[key]) for a, b in zip(arms[first], arms[second], strict=True)]
 
 
 def decide(difference: Interval, least: float) -> str:
@@ -230,8 +248,13 @@ def decide(difference: Interval, least: float) -> str:
 
 
 def log_ratios(arms: Mapping, first: str, second: str, key: str) -> list[float]:
-    """Logarithms of ``first / second`` in one measurement, seed by seed: steps are compared by how many times."""
-    return [math.log(a[key] / b[key]) for a, b in zip(arms[first], arms[second], strict=True)]
+    """Logarithms of ``first / second`` in one measurement, seed by seed: steps are compared by how many times. Raises
+    ValueError as ``paired`` does, and for values that are not above 0.
+    """
+    pairs = _pairs(arms, first, second, key)
+    if any(not value > 0 for pair in pairs for value in pair):
+        raise ValueError(f"only what is above 0 has a ratio, and {key!r} of {first!r} and {second!r} is {pairs}")
+    return [math.log(a / b) for a, b in pairs]
 
 
 def as_ratio(logs: Sequence[float]) -> str:
@@ -310,9 +333,15 @@ def overfitting(found: Mapping, model: nn.Module, some) -> dict:
 
 def images_of(dataset: str):
     """Name in DATASETS -> its image set, read once. CIFAR-10 comes from where ``data.cifar10()`` looks: the path in the
-    environment variable CIFAR10_PATH, or what was downloaded.
+    environment variable CIFAR10_PATH, or what was downloaded. Raises ValueError for another name.
     """
+    _known(dataset)
     return _images(dataset, os.environ.get(CIFAR10_PATH) if dataset == "cifar10" else None)
+
+
+def _known(dataset: str) -> None:
+    if dataset not in DATASETS:
+        raise ValueError(f"no data set {dataset!r}; there are {', '.join(DATASETS)}")
 
 
 @functools.cache
@@ -351,7 +380,7 @@ def run_one(
     """
     of = find(id)
     if arm not in of.arms:
-        raise ValueError(f"{id} has no arm {arm!r}; it has {', '.join(of.arms)}")
+        raise ValueError(f"{id} has no arm {arm!r}; it has {'; '.join(of.arms)}")
     dataset = dataset or of.datasets[0]
     if of.timed:
         return of.measure(of.arms[arm], of.timed, seed, images_of(dataset))
@@ -389,8 +418,11 @@ def run(
     of = _with_runs(id)
     dataset = dataset or of.datasets[0]
     settings = of.settings(dataset)
-    if seeds < 5:
-        raise ValueError(f"a verdict wants at least 5 seeds, not {seeds}")
+    if not isinstance(seeds, int) or seeds < 5:
+        raise ValueError(f"a verdict wants at least 5 seeds, not {seeds!r}")
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ValueError(f"workers are processes, at least 1, not {workers!r}")
+    of.recipe_on(dataset)  # a data set that the claim does not run on is said before anything is read
     images = images_of(dataset)  # built once, here: the workers then read the cache
     if of.timed:
         runs = _timed(of, seeds, images, progress)

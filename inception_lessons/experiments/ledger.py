@@ -118,7 +118,7 @@ def entries(notebooks: Path | None = None) -> list[Entry]:
 
 def where(notebooks: Path) -> dict[str, str]:
     """Folder of the lessons -> "file#heading" of the cell that prints each claim's verdict, as JupyterLab links to
-    headings. Raises ValueError for a notebook that cannot be read.
+    headings. Raises ValueError for a notebook that cannot be read, FileNotFoundError for a folder that is not there.
     """
     found: dict[str, str] = {}
     for path, heading, text in _printed(notebooks):
@@ -140,6 +140,8 @@ def _verdicts_in(text: str) -> Sequence[tuple[str, str]]:
 
 def _printed(notebooks: Path):
     """(notebook, last heading above, printed text) of every code cell of the lessons, which have a number."""
+    if not Path(notebooks).is_dir():
+        raise FileNotFoundError(f"there is no folder {notebooks}: wanted the one with the lessons")
     for path in sorted(Path(notebooks).glob("[0-9]*.ipynb")):
         heading = ""
         try:

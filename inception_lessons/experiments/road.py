@@ -85,7 +85,7 @@ def log(lesson: str) -> tuple[list[str], list[Sequence]]:
     best rate) and what it cost (parameters, multiply-adds of one 32 x 32 image, processor seconds of one run on one
     thread). Raises ValueError for a lesson that no row belongs to.
     """
-    found = results("LOG")
+    found, lesson = results("LOG"), str(lesson)
     shown = {name: arm for name, arm in log_of_the_course.arms.items() if arm["lesson"] <= lesson}
     if lesson not in {arm["lesson"] for arm in log_of_the_course.arms.values()}:
         raise ValueError(f"no network of the log belongs to lesson {lesson!r}; it runs from '01' to '05'")
