@@ -10,7 +10,6 @@ import argparse
 import ast
 import contextlib
 import json
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -126,7 +125,7 @@ def _run(chosen, recipe: Recipe, share: Share, images: data.ImageSet, arguments:
         try:
             weights.save(path, model, {**about, **found, "classes": images.classes, "torch": torch.__version__})
         except OSError as error:
-            raise OSError(f"{_unwritable(path, error)}. {checkpoint.whole()}") from error
+            raise OSError(f"{weights.unwritable(path, error)}. {checkpoint.whole()}") from error
     return ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in found.items()) + f": {chosen.out}"
 
 
@@ -275,7 +274,7 @@ class Checkpoint:
         try:
             weights.write(self.path, content)
         except OSError as error:
-            raise OSError(f"{_unwritable(self.path, error, len(content))}. {self.whole()}") from error
+            raise OSError(f"{weights.unwritable(self.path, error, len(content))}. {self.whole()}") from error
         self.step = len(state["history.loss"])
 
     def whole(self) -> str:
@@ -339,7 +338,7 @@ class Log:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise OSError(f"{_unwritable(self.path, error)}. The last checkpoint is whole") from error
+            raise OSError(f"{weights.unwritable(self.path, error)}. The last checkpoint is whole") from error
 
 
 def _step_of(line: str) -> float:
@@ -356,12 +355,6 @@ def _duration(seconds: float) -> str:
     if minutes >= 60:
         return f"{minutes // 60:,} h {minutes % 60} min"
     return f"{minutes} min" if minutes >= 2 else f"{seconds:.0f} s"
-
-
-def _unwritable(path: Path, error: OSError, size: int | None = None) -> str:
-    wanted = f"{size / 1e6:,.1f} MB are wanted, and " if size is not None else ""
-    free = f"{shutil.disk_usage(path.parent).free / 1e6:,.1f} MB are free in {path.parent}"
-    return f"{path.name} could not be written ({error.strerror or error}): {wanted}{free}"
 
 
 # ---------------------------------------------------------------------------------------------------- too little memory

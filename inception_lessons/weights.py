@@ -4,8 +4,10 @@ names.
 Ours are safetensors files: numbers and a few words of text, nothing that could run.
 """
 
+import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +34,9 @@ NETWORKS = {
         baselines.Plain,
     )
 }
+
+
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows knows no quota by that name
 
 
 def folder() -> Path:
@@ -72,8 +77,8 @@ def save(path: str | Path, model: nn.Module, about: Mapping[str, object]) -> Pat
 def write(path: str | Path, blob: bytes) -> Path:
     """Bytes -> a file, written beside its place and renamed into it: what was there before is whole until then.
 
-    A full disk or an interruption raises as usual and leaves no part behind. Raises NotADirectoryError where a file
-    lies in the place of a folder.
+    An interruption leaves no part behind. Raises OSError on a full disk, with what is wanted and what is free;
+    NotADirectoryError where a file lies in the place of a folder.
     """
     path = Path(path)
     in_the_way = next((place for place in path.parents if place.exists() and not place.is_dir()), None)
@@ -90,10 +95,21 @@ def write(path: str | Path, blob: bytes) -> Path:
             os.fsync(file.fileno())  # some disks say only now that they are full
         os.chmod(part, 0o644)
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         Path(part).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise OSError(unwritable(path, error, len(blob))) from error
         raise
     return path
+
+
+def unwritable(path: Path, error: OSError, size: int | None = None) -> str:
+    """A file, why it could not be written, and its bytes -> a sentence that says what to free."""
+    if isinstance(error.__cause__, OSError):  # it is such a sentence already
+        error = error.__cause__
+    wanted = f"{size / 1e6:,.1f} MB are wanted, and " if size is not None else ""
+    free = f"{shutil.disk_usage(path.parent).free / 1e6:,.1f} MB are free in {path.parent}"
+    return f"{path.name} could not be written ({error.strerror or error}): {wanted}{free}"
 
 
 def build(network: str, settings: Mapping[str, object], preset: str = "laptop") -> nn.Module:
