@@ -11,7 +11,7 @@ Values flow one way: data -> model -> train -> look. The four stages do not impo
     experiments   one function per claim                  baselines         AlexNet, VGG-16, NIN and a plain network
     fetch         downloads, checked                      weights           checkpoints, ours and published ones
     script        training from a script                processes         several of them, one network
-    export        torch.export, ONNX, 8-bit numbers
+    export        torch.export, ONNX, 8-bit numbers       locks             one run in a folder, one download of a file
     checks        a learner's answer, in sentences        sandbox           it runs in a process of its own
     assignments   learners' copies, a course to mark      exercises         checks of the small ones in lessons
     __main__      python -m inception_lessons ...

@@ -434,9 +434,9 @@ def spent(
     copying alone. ``moved`` counts each input, output and weight (once a batch) as four bytes: the least that a layer
     must fetch and store if nothing is still at hand. Reading the clock costs some microseconds a layer.
     """
-    images = torch.randn(_at_least_one("batch", batch), _channels_in(model), *_pair(size))
     if burn_in < 0:
         raise ValueError(f"burn_in is how many batches are not counted, not {burn_in!r}")
+    images = torch.randn(_at_least_one("batch", batch), _channels_in(model), *_pair(size))
     work, x, device = _ready(model, images, device, channels_last, False)
     wait = torch.cuda.synchronize if device.startswith("cuda") else (lambda: None)
     found: dict[str, list] = {}

@@ -55,10 +55,10 @@ SLIPS = [
     # networks
     ("net(None)", V, r"images as a tensor \(N, 3, H, W\), not as NoneType"),
     ("net(np.zeros((1, 3, 32, 32)))", V, "as a tensor .* not as ndarray"),
-    ("net(torch.zeros(1, 3, 2, 32))", V, r"at least \d x \d pixels, not \(2, 32\)"),
+    ("v1(torch.zeros(1, 3, 4, 32))", V, r"at least 7 x 7 pixels, not \(4, 32\)"),
     ("googlenet.GoogLeNet(width=inf)", V, "width is a number above 0 .*, not inf"),
     ("googlenet.Inception(0, 1, 1, 1, 1, 1, 1)", V, "c_in is a whole number of at least 1, not 0"),
-    ("googlenet.Inception(3, 1, 1, -1, 1, 1, 1)", V, "c_out is a whole number of at least 1, not -1"),
+    ("googlenet.Inception(3, -1, 1, 1, 1, 1, 1)", V, "c_out is a whole number of at least 1, not -1"),
     # batch norm
     ("batch_norm.BatchNorm2d(0)", V, "num_features is a whole number of at least 1, not 0"),
     ("batch_norm.BatchNorm2d('8')", V, "num_features is a whole number of at least 1, not '8'"),
@@ -129,7 +129,7 @@ SLIPS = [
     ("measure.count(net, 'x')", V, "size is a side in pixels, .* not 'x'"),
     ("measure.count(net, 32.0)", V, "size is a side in pixels, .* not 32.0"),
     ("measure.count(net, (32,))", V, r"size is a side in pixels, .* not \(32,\)"),
-    ("measure.count(net, 2)", V, r"at least \d x \d pixels, not \(2, 2\)"),
+    ("measure.count(v1, 4)", V, r"at least 7 x 7 pixels, not \(4, 4\)"),
     ("measure.depth(net, 0)", V, "size is a side in pixels, .* not 0"),
     ("measure.receptive_field(net, 'conv1', -4)", V, "size is a whole number of at least 1, not -4"),
     ("measure.receptive_field(nn.ReLU(), '3a')", V, "no stage '3a'; this network has none with names"),
@@ -146,13 +146,13 @@ SLIPS = [
     ("measure.roofs(turns=0)", V, "turns is a whole number of at least 1, not 0"),
     # looking
     ("look.activations(net, x, 'conv1')", V, r"stages is a list of names, as in \['conv1'\], not 'conv1'"),
-    ("look.activations(nn.Linear(3, 2), x)", V, "has named stages, and this Linear has none"),
+    ("look.activations(nn.ReLU(), x)", V, "has named stages, and this ReLU has none"),
     ("look.correlation(torch.zeros(3, 4))", V, r"activations are \(N, C, H, W\), .* not \(3, 4\)"),
     ("look.correlation(torch.zeros(0, 3, 4, 4))", V, r"at least one of each, not \(0, 3, 4, 4\)"),
     ("look.correlation(torch.full((2, 3, 4, 4), nan))", V, "must be numbers, but some are infinite or nan"),
     ("look.within_and_across(torch.eye(3), ['a', 'b'])", V, r"2 channels .* rows and columns, not \(3, 3\)"),
     ("look.responses(net, x, 'conv1', batch_size=0)", V, "batch_size is a whole number of at least 1, not 0"),
-    ("look.responses(nn.Linear(3, 2), x, '3a')", V, "has named stages, and this Linear has none"),
+    ("look.responses(nn.ReLU(), x, '3a')", V, "has named stages, and this ReLU has none"),
     ("look.strongest(net, x, 'conv1', 1.5)", V, "no channel 1.5: .* has 4, from 0 to 3"),
     ("look.strongest(net, x, 'conv1', 0, count=-1)", V, "count is a whole number of at least 1, not -1"),
     ("look.pairs_right(logits[:, 0], logits[:, 1], nan)", V, "share is a number from 0 to 1, not nan"),
@@ -167,7 +167,7 @@ SLIPS = [
     ("weights.load(here / 'folder.safetensors')", F, "no checkpoint .*folder.safetensors.*; shipped are: googlenet"),
     ("weights.build(['GoogLeNet'], {})", V, r"network is one of GoogLeNet, .* not \['GoogLeNet'\]"),
     ("weights.save(here / 'o.safetensors', net, dict(network='VGG17', settings={}))", V, "'VGG17', and there are Goog"),
-    ("weights.save(here / 'text.txt' / 'o', net, about)", N, "o cannot be written into .* text.txt is no folder"),
+    ("weights.save(here / 'text.txt' / 'o', net, about)", N, "o cannot be written into .*text.txt is no folder"),
     ("weights.save(here / 'folder.safetensors', net, about)", D, "folder.safetensors is a folder"),
     ("weights.Preprocess('x', 224, (0, 0, 0), (1, 1, 1))", V, "crop must be from 1 to resize, which is x, not 224"),
     ("weights.Preprocess(256, 224, (0, 0), (1, 1, 1))", V, r"three numbers each, std above 0, not \(0, 0\) and"),
@@ -252,7 +252,8 @@ def names(tmp_path_factory):
     modules = {name: importlib.import_module(f"inception_lessons.{name}") for name in MODULES}
     return modules | {
         "torch": torch, "nn": nn, "np": np, "nan": float("nan"), "inf": float("inf"), "same": nn.Identity(),
-        "net": baselines.Plain.laptop(4, width=0.05), "x": torch.randn(2, 3, 32, 32, generator=generator),
+        "v1": googlenet.GoogLeNet.laptop(4, width=0.0625), "net": baselines.Plain.laptop(4, width=0.05),
+        "x": torch.randn(2, 3, 32, 32, generator=generator),
         "logits": torch.randn(6, 3, generator=generator), "pixels": pixels, "labels": labels, "split": split,
         "images": data.ImageSet("toy", split, split, split, tuple("abcd"), "made here"), "fit": fit, "Stream": Stream,
         "here": here, "about": {"network": "Plain", "settings": {}}, "digits": "a" * 64,
@@ -439,6 +440,7 @@ def test_no_command_line_ends_in_a_traceback(names, option, text):
         ("checkpoint --steps 0 --out HERE/o.safetensors", 1, "steps is a whole number of at least 1, not 0"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:the validation split of")
 def test_a_slip_on_the_command_line(names, photograph, capsys, monkeypatch, line, status, words):
     monkeypatch.setattr(data, "digits_in_the_wild", lambda: names["images"])
     there = line.replace("HERE/toy", str(photograph[0])).replace("HERE", str(names["here"]))
