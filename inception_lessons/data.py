@@ -369,7 +369,8 @@ def _cached(name: str, arguments: dict, build: Callable[[], dict[str, Tensor]], 
             trouble = "its content does not match its checksum"
         except (SafetensorError, OSError) as error:
             trouble = str(error)
-        warnings.warn(f"the cached set {path.name} is damaged ({trouble}): building it again", stacklevel=4)
+        what = "is damaged" if os.access(path, os.R_OK) else "may not be read by this user"
+        warnings.warn(f"the cached set {path.name} {what} ({trouble}): building it again", stacklevel=4)
     tensors = build()
     try:
         _store(path, tensors)
@@ -389,6 +390,7 @@ def _store(path: Path, tensors: dict[str, Tensor]) -> None:
     beside = path.with_name(f"{path.stem}.{os.getpid()}.tmp")
     try:
         save_file(tensors, beside, metadata={"sha256": _content(tensors)})
+        os.chmod(beside, 0o644)  # safetensors makes it its owner's alone, and a class may share one cache
         os.replace(beside, path)
     except BaseException:  # a keyboard interrupt as well
         beside.unlink(missing_ok=True)
