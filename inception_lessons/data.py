@@ -305,7 +305,7 @@ def _what(value) -> str:
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)} {value.dtype}"
     shape = f" {tuple(value.shape)} {value.dtype}" if isinstance(value, np.ndarray) else f" {value!r}"[:80]
-    return f"a {type(value).__name__}{shape}"
+    return f"{type(value).__name__}{shape}"
 
 
 def _rows(count: int, share: tuple[int, int] | None) -> slice:
@@ -332,7 +332,7 @@ def fingerprint(image_set: ImageSet) -> str:
     with its three splits.
     """
     if not isinstance(image_set, ImageSet):
-        raise ValueError(f"fingerprint wants an ImageSet, with its three splits, not a {type(image_set).__name__}")
+        raise ValueError(f"fingerprint wants an ImageSet, with its three splits, not {type(image_set).__name__}")
     hasher = hashlib.sha256()
     for split in (image_set.train, image_set.validation, image_set.test):
         split._digest(hasher)

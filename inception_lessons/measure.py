@@ -312,7 +312,7 @@ def calibration(logits: Tensor, labels: Tensor, bins: int = 15) -> Calibration:
     """
     _check_logits(logits)
     if not isinstance(labels, Tensor):
-        raise ValueError(f"labels are a tensor ({len(logits)},), not a {type(labels).__name__}")
+        raise ValueError(f"labels are a tensor ({len(logits)},), not {type(labels).__name__}")
     if labels.shape != logits.shape[:1] or labels.is_floating_point():
         raise ValueError(f"labels are ({len(logits)},) whole numbers, not {tuple(labels.shape)} {labels.dtype}")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
@@ -353,7 +353,7 @@ def logit_gap(logits: Tensor) -> float:
 
 def _check_logits(logits: Tensor) -> None:
     if not isinstance(logits, Tensor):
-        raise ValueError(f"logits are a tensor (examples, classes), not a {type(logits).__name__}")
+        raise ValueError(f"logits are a tensor (examples, classes), not {type(logits).__name__}")
     if logits.ndim != 2 or 0 in logits.shape:
         raise ValueError(f"logits are (examples, classes), at least one of each, not {tuple(logits.shape)}")
     if not logits.isfinite().all():
@@ -548,7 +548,7 @@ def agreement(logits: Tensor, wanted: Tensor) -> Agreement:
     """
     for given in (logits, wanted):
         if not isinstance(given, Tensor):
-            raise ValueError(f"logits are a tensor (examples, classes), not a {type(given).__name__}")
+            raise ValueError(f"logits are a tensor (examples, classes), not {type(given).__name__}")
     if logits.shape != wanted.shape:
         raise ValueError(f"logits to compare have one shape, not {tuple(logits.shape)} and {tuple(wanted.shape)}")
     _check_logits(logits)

@@ -465,7 +465,7 @@ def _check_split(name: str, split, none: bool = False) -> None:
     """The commonest slip: the whole set where one of its splits is wanted."""
     if not (hasattr(split, "batches") or none and split is None):
         which = ": say which of its splits, as in images.train" if hasattr(split, "train") else ""
-        raise ValueError(f"{name} is a split, with batches(...), not a {type(split).__name__}{which}")
+        raise ValueError(f"{name} is a split, with batches(...), not {type(split).__name__}{which}")
 
 
 class _Forward(nn.Module):
