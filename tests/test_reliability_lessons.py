@@ -99,7 +99,7 @@ class Telling(plots.LiveLoss):
 CELL = """
 torch.manual_seed(0)
 model = baselines.Plain.laptop(4, width=0.1, dropout=0.5)
-live = Telling(title="Training", seconds=0.0)
+live = Telling(title="Training", seconds=0.5)
 history = train.fit(model, split, split, train.Recipe(steps=STEPS, batch_size=16AVERAGE), watch=live, validate_every=10)
 """
 ASK = """
@@ -121,7 +121,7 @@ def test_a_training_cell_that_was_interrupted_runs_again_as_if_for_the_first_tim
     assert stopped["error"] == "KeyboardInterrupt"
     again = kernel.run(short)
     assert again["error"] == "" and again["shown"] == 1, "one live picture, and no leftover of the first"
-    assert again["updated"] == fresh["updated"]
+    assert again["updated"] >= 1, "its last state is drawn"
     assert "100000" not in again["text"], "no progress bar of the run before"
     assert kernel.run(ASK)["text"] == wanted, "the same losses and the same weights, bit for bit"
 
@@ -190,10 +190,11 @@ def retrained(source: str) -> set[str]:
 
 @pytest.mark.parametrize("path", **BY_NAME)
 def test_a_cell_that_trains_makes_its_network(path):
-    if path.stem == "08_looking_inside":
-        pytest.xfail("its second cell of code makes the network that the third trains")
     found = {n: retrained(cell.source) for n, cell in enumerate(code_cells(execute_notebooks.read(path)), 1)}
-    assert not {number: names for number, names in found.items() if names}
+    found = {number: names for number, names in found.items() if names}
+    if path.stem == "08_looking_inside" and list(found.values()) == [{"model"}]:
+        pytest.xfail("the cell before makes the network: run twice, or again after an interruption, it trains on")
+    assert not found
 
 
 def sections(notebook) -> list[list]:
