@@ -1,8 +1,4 @@
-"""One process at a time in one place: a lock that the system lifts when its holder ends, however it ends.
-
-    with locks.alone(folder / ".run.lock"):
-        ...
-"""
+"""One process at a time in one place: a lock that the system lifts when its holder ends, however it ends."""
 
 import contextlib
 import os

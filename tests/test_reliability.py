@@ -186,7 +186,7 @@ SLIPS = [
     ("experiments.run('N1', dataset='noise')", V, "N1 runs on digits.*, not on 'noise'"),
     ("experiments.results('N1', here / 'damaged')", V, "N1.json is damaged .*run python -m inception_lessons"),
     ("experiments.results('N1', here / 'another')", V, "N1.json was made under other settings than N1 has now"),
-    ("experiments.run_one('N1', 'zz')", V, "N1 has no arm 'zz'; it has reduced; naive"),
+    ("experiments.run_one('N1', 'zz')", V, "N1 has no arm 'zz'; it has reduced, naive"),
     ("experiments.images_of('imagenet')", V, "no data set 'imagenet'; there are digits, mnist"),
     ("experiments.interval([1.0, nan])", V, r"is of numbers, and among these .* \[1.0, nan\]"),
     ("experiments.interval(['a', 'b'])", V, r"is of numbers, .* \['a', 'b'\]"),

@@ -380,7 +380,7 @@ def run_one(
     """
     of = find(id)
     if arm not in of.arms:
-        raise ValueError(f"{id} has no arm {arm!r}; it has {'; '.join(of.arms)}")
+        raise ValueError(f"{id} has no arm {arm!r}; it has {', '.join(of.arms)}")
     dataset = dataset or of.datasets[0]
     if of.timed:
         return of.measure(of.arms[arm], of.timed, seed, images_of(dataset))
