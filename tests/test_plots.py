@@ -3,11 +3,14 @@
 import inspect
 import io
 import itertools
+import json
 import math
+import re
 import subprocess
 import sys
 import textwrap
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from PIL import Image
 from inception_lessons import plots
 from inception_lessons.train import History, Recipe
 
+ROOT = Path(__file__).resolve().parent.parent
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -318,6 +322,74 @@ def test_no_words_of_the_module_drawing_lie_on_a_box(row):
             a, b = text.get_window_extent(), box.get_window_extent()
             over = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
             assert min(over) < 1, f"{text.get_text()!r} lies on a box by {over} pixels"
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_what_stands_for_different_things_differs_in_colour_or_in_more(sight):
+    """10 is four times what is just noticeable: enough for areas and thick lines that do not touch."""
+    from inception_lessons.widgets import lesson_04, lesson_05
+
+    filled = [(plots.PALETTE[i % 8], plots._HATCHES[(i + i // 8) % 4]) for i in range(16)]  # as `bars` draws groups
+    for looks in (list(plots.KINDS.values()), filled):
+        for (i, j), distance in distances([colour for colour, _ in looks], sight).items():
+            assert distance > 10 or looks[i][1] != looks[j][1], (looks[i], looks[j])
+    frames = plots.PALETTE[1], plots.PALETTE[2]  # wrong and right around a picture, dotted and solid as well
+    assert min(distances(frames, sight).values()) > 20
+    assert min(distances([lesson_04.TOLD, lesson_04.SAID, lesson_04.UNSURE], sight).values()) > 15
+    edges = {kind: colour for kind, colour in lesson_05._EDGES.items() if kind != "none"}
+    assert min(distances(list(edges.values()), sight).values()) > 10  # each box has its name in it too
+    for fill in lesson_05._FILLS.values():
+        assert lab(fill, sight)[0] - lab("#222222", sight)[0] > 60, f"the words in a box of {fill} are hard to read"
+
+
+#: Every scale of colours: whether it goes one way, or has two arms that leave a pale middle.
+SCALES = {"viridis": "one way", "Reds": "one way", "RdBu_r": "two arms", "PuOr_r": "two arms"}
+
+
+def steps(scale):
+    """65 colours of a scale as #rrggbb, from its lowest value to its highest."""
+    import matplotlib
+
+    return [matplotlib.colors.to_hex(matplotlib.colormaps[scale](k / 64)) for k in range(65)]
+
+
+def scale_faults(colours, kind, sight):
+    """What is wrong with a scale for this eye: lightness must go one way, or each arm of a diverging one."""
+    seen = np.array([lab(colour, sight) for colour in colours])
+    change = np.diff(seen[::4, 0])  # in sixteenths: 256 steps of 8-bit colours would show their rounding
+    found = []
+    if kind == "one way" and not (all(change > 0) or all(change < 0)):
+        found.append("lightness turns back")
+    if kind == "two arms":
+        if not (all(change[:8] > 0) and all(change[8:] < 0)):
+            found.append("an arm's lightness turns back")
+        if min(np.linalg.norm(seen[32 - k] - seen[32 + k]) for k in range(8, 33, 4)) < 15:
+            found.append("the arms look alike")
+    return found
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_scales_of_colours_can_be_read(sight):
+    assert {scale: scale_faults(steps(scale), kind, sight) for scale, kind in SCALES.items()} == dict.fromkeys(SCALES, [])
+
+
+def test_scale_faults_know_bad_scales():
+    assert scale_faults(steps("jet"), "one way", "normal") == ["lightness turns back"]
+    assert scale_faults(steps("RdYlGn"), "two arms", "normal") == []
+    assert scale_faults(steps("RdYlGn"), "two arms", "deuteranopia") == ["the arms look alike"]
+    assert scale_faults(steps("viridis"), "two arms", "normal") == ["an arm's lightness turns back"]
+
+
+def test_no_other_scale_is_used():
+    """In the package, in lessons and in assignments: a new one must join SCALES, and be tested."""
+    used = {plots._STYLE["image.cmap"]}
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "inception_lessons").rglob("*.py")]
+    for path in (ROOT / "notebooks").rglob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        texts += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    for text in texts:
+        used |= set(re.findall(r"""(?:cmap\s*=|colormaps\[|get_cmap\()\s*["'](\w+)["']""", text))
+    assert used == set(SCALES)
 
 
 def test_style_varies_with_colour():
