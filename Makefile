@@ -16,12 +16,13 @@ nbval = --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-wi
 # a file at a time on each core, with one thread; the longest come first in the alphabet
 two = -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help lab test course notebooks bench lint clean distclean
+.PHONY: help lab test course site notebooks bench lint clean distclean
 
 help:
 	@echo "make lab         open the course in JupyterLab      make lab ARGS=--no-browser, make lab PYTHON=python3.12"
 	@echo "make test        the unit tests, then every notebook, its numbers compared"
 	@echo "make course      what a teacher needs: nbgrader, and a course in build/course"
+	@echo "make site        the course as pages to read without a network or to publish, in build/site"
 	@echo "make notebooks   run every notebook afresh and store its outputs"
 	@echo "make bench       speed: networks beside their peers, training, lessons, import"
 	@echo "make lint        ruff over package, tests and notebooks"
@@ -35,14 +36,19 @@ lab:
 	--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $$root $(ARGS)
 
 test:
-	@$(setup) --extras tests,parity,export,course,hub
-	@OMP_NUM_THREADS=1 $(inside) -m pytest tests $(two) || { echo "make test: a unit test failed; the notebooks were not run." >&2; exit 1; }
+	@$(setup) --extras tests,parity,export,course,hub,site
+	@OMP_NUM_THREADS=1 $(inside) -m pytest tests $(two) || \
+	{ echo "make test: a unit test failed; the notebooks were not run." >&2; exit 1; }
 	@$(inside) -m pytest $(nbval) notebooks/*.ipynb notebooks/assignments/*/*.ipynb || \
 	{ echo "make test: the unit tests pass, a notebook fails." >&2; exit 1; }
 
 course:
 	@$(setup) --extras course
 	@$(inside) -m inception_lessons assignments create build/course
+
+site:
+	@$(setup) --extras site
+	@$(inside) .ci/site/build.py $(ARGS)
 
 notebooks:
 	@$(setup) --extras tests

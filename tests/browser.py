@@ -104,6 +104,35 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+#: Barriers that are not ours to take down: axe's rule -> (the element, why).
+EXCUSED = {
+    "image-alt": (".jp-RenderedImage img", "JupyterLab 4.6 leaves a PNG's alt text in the notebook; the site shows it"),
+    "aria-input-field-name": (".widget-slider .noUi-handle", "ipywidgets 8.1 names no handle after its label"),
+    "button-name": (".widget-play button", "ipywidgets 8.1 gives the buttons of Play a picture and no name"),
+}
+SEVERE = ("serious", "critical")
+
+
+def barriers(page, within: str | None = None) -> list[str]:
+    """What axe says of a page that stops a reader who cannot see it or has no mouse, but for what is `EXCUSED`.
+
+    `within` is the selector of the part that is asked about, which must be there.
+    """
+    from axe_playwright_python.sync_playwright import Axe
+
+    if within and not page.locator(within).count():
+        raise ValueError(f"the page has no {within} to look into")
+    options = {"resultTypes": ["violations"], "preload": False}  # a page on a disk may not read its style sheets
+    found = []
+    for rule in Axe().run(page, context=within, options=options).response["violations"]:
+        for node in rule["nodes"] if rule["impact"] in SEVERE else []:
+            excused = EXCUSED.get(rule["id"])
+            if excused and page.locator(node["target"][-1]).first.evaluate("(n, e) => n.matches(e)", excused[0]):
+                continue
+            found.append(f"{rule['id']}: {rule['help']}: {node['html'][:160]}")
+    return found
+
+
 class Lab:
     """A JupyterLab server on a copy of a folder of notebooks, and a browser. Everything ends with the `with` block."""
 
@@ -393,6 +422,22 @@ class NotebookPage:
             known,
         )
 
+    def barriers(self) -> list[str]:
+        """What axe says of the cells' outputs, widgets included; JupyterLab's own frame is not asked about."""
+        return barriers(self.page, ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output")
+
+    def tabbed(self, count: int) -> list["Control"]:
+        """The controls of a code cell that Tab alone comes to, in its order, and on which the focus can be seen."""
+        controls = self.controls(count)
+        self.cell(count).locator(".jp-InputPrompt").click()  # the cell is chosen, as by arrow keys, and not edited
+        found = []
+        for _ in range(20 + 4 * len(controls)):
+            self.page.keyboard.press("Tab")
+            here = [c for c in controls if c.node.evaluate("node => node.contains(document.activeElement)")]
+            if here and here[0] not in found and here[0].shows_focus():
+                found += here[:1]
+        return found
+
     def screenshot(self, path: Path) -> None:
         """The whole notebook as one picture, however long."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -418,6 +463,20 @@ class Control:
 
     def __str__(self):
         return f"code cell {self.number}, {self.kind} {self.name!r}"
+
+    def shows_focus(self) -> bool:
+        """Whether this control, which has the focus, looks different without it. The focus stays where it is."""
+        box = self.node.bounding_box()
+        around = {"x": box["x"] - 6, "y": box["y"] - 6, "width": box["width"] + 12, "height": box["height"] + 12}
+        self.page.page.mouse.move(0, 0)  # a pointer above it would change its look too
+        self.page.page.wait_for_timeout(300)
+        focused = self.page.page.screenshot(clip=around, caret="hide")
+        active = self.page.page.evaluate_handle("document.activeElement")
+        active.evaluate("node => node.blur()")
+        self.page.page.wait_for_timeout(300)
+        without = self.page.page.screenshot(clip=around, caret="hide")
+        active.evaluate("node => node.focus({preventScroll: true, focusVisible: true})")
+        return focused != without
 
     def faults(self, seconds: float = 15) -> list[str]:
         """Changes it by mouse and by keyboard; a sentence for each time that nothing in its cell changed."""

@@ -141,7 +141,7 @@ def test_a_lesson_runs_and_each_control_answers(path, lab):
     page.screenshot(SCREENSHOTS / f"{path.stem}.png")
     assert page.errors() == [] and passed
     assert page.pictures_without_alt() == []
-    assert page.unknown_controls() == []
+    assert page.unknown_controls() == [] and page.barriers() == []
     found = [fault for control in page.controls() for fault in control.faults()]
     page.screenshot(SCREENSHOTS / f"{path.stem}_moved.png")
     assert found == [] and page.errors() == []
@@ -193,6 +193,25 @@ def test_a_race_is_played_paused_and_scrubbed(lab):
     assert [fault for control in controls for fault in control.faults()] == []
     page.screenshot(SCREENSHOTS / "race.png")
     assert page.errors() == []
+
+
+def test_tab_comes_to_every_control_and_shows_where_it_is(lab):
+    """Elsewhere a script gives a control the focus before keys move it; here nothing but Tab does."""
+    page = lab.open("race.ipynb")
+    assert page.run_all()
+    for count in (2, 3):
+        controls = page.controls(count)
+        assert controls and {str(c) for c in page.tabbed(count)} == {str(c) for c in controls}
+    assert page.barriers() == []
+    dull = "border: 0 !important; outline: 0 !important; box-shadow: none !important; background: #fff !important"
+    page.page.add_style_tag(content=f".widget-dropdown select, .widget-dropdown select:focus {{ {dull} }}")
+    assert {c.kind for c in page.tabbed(2)} == {"slider", "play"}, "where the focus cannot be seen, nobody finds it"
+    page.cell(2).locator(".noUi-handle").evaluate("node => { node.tabIndex = -1; }")
+    assert {c.kind for c in page.tabbed(2)} == {"play"}, "a control out of reach is missed"
+    page.cell(2).locator(".widget-dropdown select").first.evaluate(
+        "node => { node.removeAttribute('id'); node.ariaLabel = ''; }"
+    )
+    assert any(said.startswith("select-name") for said in page.barriers()), "a list without its label is found"
 
 
 @pytest.fixture(scope="module")

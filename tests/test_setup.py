@@ -21,7 +21,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-TARGETS = ["lab", "test", "notebooks", "bench", "lint", "clean"]
+TARGETS = ["lab", "test", "site", "notebooks", "bench", "lint", "clean"]
 
 
 def load_setup():
@@ -168,7 +168,7 @@ def test_make_passes_on_what_was_asked():
     assert "notebooks/00_start_here.ipynb" in lab and "--no-browser" in lab and "--ip=127.0.0.1" in lab
     assert (ROOT / "notebooks" / "00_start_here.ipynb").exists()
     test = run("make", "-n", "test").stdout
-    for part in ("--extras tests,parity,export,course,hub", "pytest tests", "--nbval ", "--nbval-cell-timeout=300"):
+    for part in ("tests,parity,export,course,hub,site", "pytest tests", "--nbval ", "--nbval-cell-timeout=300"):
         assert part in test
     assert "notebooks/*.ipynb notebooks/assignments/*/*.ipynb" in test
     assert test.index("pytest tests") < test.index("--nbval ")

@@ -23,6 +23,7 @@ from inception_lessons import assignments
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = Path(__file__).resolve().parent
+DOCUMENTS = ("README.md", "data/README.md", "notebooks/assignments/README.md", "notebooks/assignments/hub/README.md")
 LINK = re.compile(r"(\]\(\s*<?)([^)\s>]+)")  # ](target
 #: What an ipywidget leaves in a notebook that is stored without its state: the beginning of a constructor's call.
 WIDGET = re.compile(r"(?:[HV]Box|GridBox|Box|Tab|Accordion|[A-Z]\w*(?:Slider|Text|Buttons?|Select|Play))\(\w+=")
@@ -34,7 +35,7 @@ IN_LAB = (
 
 def stage(folder: Path) -> list[str]:
     """Lay the sources of all pages into an empty folder; -> the copied notebooks' paths below it, in reading order."""
-    for name in ("README.md", "data/README.md", "notebooks/assignments/README.md", "notebooks/assignments/hub/README.md"):
+    for name in DOCUMENTS:
         put_text(folder, name, (ROOT / name).read_text(encoding="utf-8"))
     pages = [f"notebooks/{path.name}" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
     for page in pages:
@@ -57,9 +58,9 @@ def put_notebook(folder: Path, page: str, notebook) -> None:
         if cell.cell_type == "markdown":
             cell.source = linked(folder, page, cell.source)
             continue
-        hidden = cell.metadata.get("jupyter", {})
-        folds = [f"hide-{part}" for part, key in (("input", "source_hidden"), ("output", "outputs_hidden")) if hidden.get(key)]
-        cell.metadata["tags"] = cell.metadata.get("tags", []) + folds
+        hidden, folds = cell.metadata.get("jupyter", {}), {"source_hidden": "hide-input", "outputs_hidden": "hide-output"}
+        tags = [tag for key, tag in folds.items() if hidden.get(key)]
+        cell.metadata["tags"] = cell.metadata.get("tags", []) + tags
         for output in cell.outputs:
             data = output.get("data", {})
             if WIDGET.match(data.get("text/plain", "")) and not any(kind.startswith("image/") for kind in data):
@@ -149,13 +150,22 @@ def index(pages: list[str]) -> str:
     }
     parts = [opening, READ_AND_RUN, "## The lessons\n" + table[1].rstrip()]
     for caption, names in trees.items():
-        listed = "\n".join(name.removesuffix(".ipynb") for name in names)
+        listed = "\n".join(named(name) if name.endswith(".ipynb") else name for name in names)
         parts.append(f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{listed}\n```")
     return "\n\n".join(parts) + "\n"
 
 
-READ_AND_RUN = """These pages are for reading: every lesson with the outputs of its last run, and the assignments as you would
-get them. To run them, move their sliders and have your answers checked, [get the course](README.md) and call `make lab`."""
+def named(page: str) -> str:
+    """A notebook -> its line in the side bar, with its title as far as the colon."""
+    name = Path(page).stem
+    source = assignments.masters() / name / f"{name}.ipynb" if page.count("/") > 1 else ROOT / page
+    title = nbformat.read(source, 4).cells[0].source.splitlines()[0].lstrip("# ")
+    return f"{title.partition(':')[0]} <{page.removesuffix('.ipynb')}>"
+
+
+READ_AND_RUN = """These pages are for reading: every lesson with the outputs of its last run, and the assignments as a
+learner gets them. To run them, to move their sliders and to have your answers checked, [get the course](README.md) and
+call `make lab`."""
 
 
 def build(site: Path) -> None:
@@ -171,6 +181,7 @@ def build(site: Path) -> None:
             raise ValueError((said.stderr + said.stdout).replace(str(sources) + os.sep, "").strip())
         for left in (".buildinfo", "objects.inv"):
             (made / left).unlink(missing_ok=True)
+        shutil.rmtree(made / "_sources", ignore_errors=True)
         site.parent.mkdir(parents=True, exist_ok=True)
         if site.exists():
             shutil.rmtree(site)

@@ -33,6 +33,7 @@ html_static_path = ["static"]
 html_css_files = ["course.css"]
 html_js_files = ["course.js"]
 html_copy_source = False
+html_use_index = False
 html_show_sourcelink = False
 html_show_sphinx = False
 html_show_search_summary = False  # a page on a disk may not read another one
@@ -51,6 +52,7 @@ def setup(app):
     """Maths as MathML, which browsers draw without a script; figures with the alt text that their notebook stores."""
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
     app.connect("doctree-read", tell_alt)
+    app.connect("html-page-context", level_captions, priority=900)  # after the theme has made its side bar
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -60,7 +62,7 @@ def inline_math(translator, node):
 
 
 def block_math(translator, node):
-    translator.body.append(f'<div class="math-block" tabindex="0">{convert(node.astext(), display="block")}</div>\n')
+    translator.body.append(f'<div class="math-block">{convert(node.astext(), display="block")}</div>\n')
     raise nodes.SkipNode
 
 
@@ -79,3 +81,9 @@ def tell_alt(app, doctree):
     for image in doctree.findall(nodes.image):
         if not image.get("alt"):
             image["alt"] = told.get(Path(app.srcdir, image["candidates"]["*"]).read_bytes(), "")
+
+
+def level_captions(app, page, template, context, doctree):
+    """The side bar's captions call themselves headings; a screen reader must also be told of which level."""
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
