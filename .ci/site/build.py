@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import unquote
 
+import ipywidgets
 import nbformat
 from conf import slug
 
@@ -24,12 +25,13 @@ from inception_lessons import assignments
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = Path(__file__).resolve().parent
 DOCUMENTS = ("README.md", "data/README.md", "notebooks/assignments/README.md", "notebooks/assignments/hub/README.md")
+FOLDS = {"source_hidden": "hide-input", "outputs_hidden": "hide-output"}  # JupyterLab's word -> MyST-NB's
 LINK = re.compile(r"(\]\(\s*<?)([^)\s>]+)")  # ](target
 #: What an ipywidget leaves in a notebook that is stored without its state: the beginning of a constructor's call.
-WIDGET = re.compile(r"(?:[HV]Box|GridBox|Box|Tab|Accordion|[A-Z]\w*(?:Slider|Text|Buttons?|Select|Play))\(\w+=")
+CALL = re.compile(r"(\w+)\(\w+=")
 IN_LAB = (
-    '<p class="in-lab">Here JupyterLab shows controls to move. A page cannot redraw: you see how it stands '
-    "before you move anything.</p>"
+    '<p class="in-lab">The controls that belong here move in JupyterLab. This page shows the picture as it is before '
+    "you move them.</p>"
 )
 
 
@@ -58,12 +60,12 @@ def put_notebook(folder: Path, page: str, notebook) -> None:
         if cell.cell_type == "markdown":
             cell.source = linked(folder, page, cell.source)
             continue
-        hidden, folds = cell.metadata.get("jupyter", {}), {"source_hidden": "hide-input", "outputs_hidden": "hide-output"}
-        tags = [tag for key, tag in folds.items() if hidden.get(key)]
-        cell.metadata["tags"] = cell.metadata.get("tags", []) + tags
+        hidden = cell.metadata.get("jupyter", {})
+        folds = [tag for key, tag in FOLDS.items() if hidden.get(key)]
+        cell.metadata["tags"] = cell.metadata.get("tags", []) + folds
         for output in cell.outputs:
             data = output.get("data", {})
-            if WIDGET.match(data.get("text/plain", "")) and not any(kind.startswith("image/") for kind in data):
+            if is_widget(data):
                 output["data"] = {"text/html": IN_LAB}
             if "text/markdown" in data:
                 data["text/markdown"] = linked(folder, page, data["text/markdown"])
@@ -71,6 +73,12 @@ def put_notebook(folder: Path, page: str, notebook) -> None:
     path = folder / page
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
+
+
+def is_widget(data: dict) -> bool:
+    """Whether an output is what is left of an ipywidget."""
+    call = CALL.match(data.get("text/plain", ""))
+    return bool(call) and hasattr(ipywidgets, call[1]) and not any(kind.startswith("image/") for kind in data)
 
 
 def put_text(folder: Path, page: str, text: str) -> None:
