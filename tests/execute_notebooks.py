@@ -19,6 +19,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import memory
 import nbformat
 from notebook_rules import all_notebooks
 
@@ -37,11 +38,14 @@ class NotebookFailed(Exception):
 
 @dataclasses.dataclass
 class Report:
-    """What one execution gave: wall seconds, the largest process below us in MB (None: unknown), the changed cells."""
+    """What one execution gave: wall seconds, the largest process below us in MB (None: unknown), the changed cells; and
+    the most that kernel and all that it started held together, in MB.
+    """
 
     seconds: float
     peak_mb: float | None
     changed: list[str]
+    together_mb: float
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -164,7 +168,7 @@ def shown(cell: nbformat.NotebookNode) -> list:
     for output in cell.get("outputs", []):
         if output.output_type == "error":
             texts.append(("error", output.ename, output.evalue))
-        for mime, data in sorted(output.get("data", {}).items()):  # stored sorted; a kernel has an order of its own
+        for mime, data in sorted(output.get("data", {}).items()):  # a file has them by name, a kernel in its own order
             if mime not in (WIDGET_VIEW, "image/png", "image/jpeg"):
                 texts.append((mime, sanitized(data) if isinstance(data, str) else data))
         if "text" in output:
@@ -208,7 +212,8 @@ def execute(path: Path, *, timeout: float = 300, check: bool = False) -> Report:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["IPYTHONDIR"] = folder
-        run_cells(notebook, path.parent, path.name, timeout)
+        with memory.Watch() as watch:
+            run_cells(notebook, path.parent, path.name, timeout)
     seconds = time.perf_counter() - start
     tidy(notebook, path.name)
     nbformat.validate(notebook)
@@ -216,7 +221,8 @@ def execute(path: Path, *, timeout: float = 300, check: bool = False) -> Report:
         write(notebook, path)
         if path == README_PICTURE[0]:
             README_PICTURE[1].write_bytes(first_picture(notebook))
-    return Report(seconds, peak_mb(), changes(before, notebook))
+    largest = peak_mb()  # one process alone, but exact: the looks may have missed its moment
+    return Report(seconds, largest, changes(before, notebook), max(watch.peak / 1e6, largest or 0.0))
 
 
 def first_picture(notebook: nbformat.NotebookNode) -> bytes:
@@ -262,7 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(failure, file=sys.stderr)
                 status = 1
                 continue
-        peak = "" if report.peak_mb is None else f", {report.peak_mb:,.0f} MB"
+        peak = f", {report.together_mb:,.0f} MB"
         print(
             f"{path.name}: {report.seconds:.1f} s{peak}, {', '.join(report.changed) or 'nothing'} changed", flush=True
         )
