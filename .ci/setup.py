@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""Make .venv and install the course into it: python3 .ci/setup.py [--extras tests,parity] [--unpinned]
+"""Make .venv and install the course into it: python3 .ci/setup.py [--extras tests,parity] [--versions newest]
 
 A torch that already imports is kept, in .venv or in the Python that runs this, so that a CUDA build survives; else the
 version in constraints.txt is installed. A stamp in .venv makes the second call instant and free of the network.
@@ -109,12 +109,23 @@ def read_text(path):
         return file.read().decode("utf-8")
 
 
-def digest(root, pinned):
+def limits(root, versions):
+    """"pinned", "newest" or "oldest" -> the text of the constraints for pip.
+
+    Oldest is the oldest that pyproject.toml allows of each package that the course itself needs. Extras, and what a
+    package needs in its turn, stay as new as these allow: nobody has promised that old ones of those fit together.
+    """
+    if versions == "oldest":
+        return "".join(line.replace(">=", "==") + "\n" for line in project(root)["project"]["dependencies"])
+    return read_text(os.path.join(root, "constraints.txt")) if versions == "pinned" else ""
+
+
+def digest(root, versions):
     """What an install depends on, in one word: its folder, what pyproject.toml asks for (tools aside), the pins."""
     tables = project(root)
     asked = [os.path.realpath(root), tables["build-system"], tables["project"], tables.get("tool", {}).get("hatch")]
     asked.append(tables.get("tool", {}).get("inception-lessons"))
-    asked.append(read_text(os.path.join(root, "constraints.txt")) if pinned else "unpinned")
+    asked += [versions, limits(root, versions)]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8")).hexdigest()
 
 
@@ -193,22 +204,22 @@ def folder_of(python):
     return answer(python, "import sysconfig; print(sysconfig.get_path('purelib'))")
 
 
-def install(root, extras, kept, pinned):
+def install(root, extras, kept, versions):
     """Pip's install of the course, editable, under constraints.txt as the kept torch has it."""
     python = venv_python(os.path.join(root, ".venv"))
     drop_unfinished(folder_of(python))
-    constraints = read_text(os.path.join(root, "constraints.txt")) if pinned else ""
+    constraints = limits(root, versions)
     scratch = tempfile.mkdtemp(prefix="inception-lessons-")
     try:
-        limits, log = os.path.join(scratch, "constraints.txt"), os.path.join(scratch, "pip.log")
-        with open(limits, "w") as file:
+        path, log = os.path.join(scratch, "constraints.txt"), os.path.join(scratch, "pip.log")
+        with open(path, "w") as file:
             file.write(keep_torch(constraints, kept) if kept else constraints)
         quiet = [] if sys.stdout.isatty() else ["--quiet", "--progress-bar", "off"]
         target = "." + ("[" + ",".join(sorted(extras)) + "]" if extras else "")
         print("Installing into .venv: the first time one to ten minutes, about 2 GB on the disk (7 with a CUDA torch)")
         sys.stdout.flush()
         command = [python, "-m", "pip", "install", "--disable-pip-version-check", "--log", log] + quiet
-        if subprocess.call(command + ["-c", limits, "-e", target], cwd=root) != 0:
+        if subprocess.call(command + ["-c", path, "-e", target], cwd=root) != 0:
             reason = why(read_text(log)) if os.path.exists(log) else "Pip's own lines above say why."
             raise Stop("The install failed. %s Then the same command goes on." % reason)
     finally:
@@ -225,14 +236,14 @@ def install(root, extras, kept, pinned):
             raise Stop("The notebook kernel could not be put into .venv. Delete .venv and run this again.")
 
 
-def set_up(root, extras, pinned=True):
+def set_up(root, extras, versions="pinned"):
     """Make what is missing; return at once where the last install was for the same files and at least these extras."""
     tables = project(root)
     unknown = sorted(set(extras) - set(tables["project"].get("optional-dependencies", {})))
     if unknown:
         raise Stop("There is no extra named %s in pyproject.toml." % ", ".join(unknown))
     stamp_path = os.path.join(root, ".venv", "inception-lessons.json")
-    stamp, wanted = read_stamp(stamp_path), digest(root, pinned)
+    stamp, wanted = read_stamp(stamp_path), digest(root, versions)
     whole = os.path.exists(venv_python(os.path.join(root, ".venv")))
     if whole and stamp["digest"] == wanted and set(extras) <= set(stamp["extras"]):
         return
@@ -241,7 +252,7 @@ def set_up(root, extras, pinned=True):
     extras = set(extras) | set(stamp["extras"]) if whole else set(extras)
     if os.path.exists(stamp_path):
         os.remove(stamp_path)
-    install(root, extras, kept, pinned)
+    install(root, extras, kept, versions)
     write_stamp(stamp_path, wanted, extras)
 
 
@@ -253,10 +264,11 @@ def main(arguments):
         return 1
     parser = argparse.ArgumentParser(description="Make .venv and install Inception Lessons into it.")
     parser.add_argument("--extras", default="", help="extras of pyproject.toml, with commas between: tests,parity")
-    parser.add_argument("--unpinned", action="store_true", help="the newest versions, not those of constraints.txt")
+    known = ("pinned", "newest", "oldest")
+    parser.add_argument("--versions", default="pinned", choices=known, help="those of constraints.txt (default), ...")
     options = parser.parse_args(arguments)
     try:
-        set_up(ROOT, [extra for extra in options.extras.split(",") if extra], pinned=not options.unpinned)
+        set_up(ROOT, [extra for extra in options.extras.split(",") if extra], options.versions)
     except Stop as stop:
         print("\n%s" % stop, file=sys.stderr)
         return 1

@@ -1,5 +1,6 @@
 """What `inception_lessons.measure` says a network costs and sees, against torchinfo, arithmetic and other networks."""
 
+import copy
 import math
 import time
 from types import SimpleNamespace
@@ -543,6 +544,32 @@ def test_speed_runs_backward_as_training_does(watched):
     assert later[0][5] > 0 and later[1][5] == pytest.approx(later[0][5]), "no gradient came back, or they pile up"
     assert_same_state(before, state_of(watched))
     assert watched.conv.weight.grad is None, "the gradients are the copy's"
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_speed_copies_a_large_linear_layer_only_to_train_it(backward):
+    """VGG-16's three hold half a gigabyte; a forward pass changes nothing in them."""
+
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.seen = nn.Linear(3, 2), set()
+
+        def __deepcopy__(self, memo):
+            twin = Head()
+            twin.linear, twin.seen = copy.deepcopy(self.linear, memo), self.seen
+            return twin
+
+        def forward(self, x):
+            self.seen.add(self.linear.weight.data_ptr())
+            return self.linear(x.mean((2, 3)))
+
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), Head())
+    before = state_of(model)
+    measure.speed(model, 4, burn_in=0, batches=1, backward=backward, device="cpu")
+    assert (model[1].seen == {model[1].linear.weight.data_ptr()}) is not backward
+    assert_same_state(before, state_of(model))
+    assert all(weight.grad is None for weight in model.parameters())
 
 
 def test_speed_in_bfloat16_and_on_pictures_of_yours(watched):

@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -181,20 +182,72 @@ def test_ci_runs_make_on_a_new_machine():
     assert "set -euo pipefail" in lines and "export CI=true" in lines and lines[-2:] == ["make lint", "make test"]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem)
-def test_workflow(path):
-    workflow = yaml.safe_load(path.read_text())
+WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
+
+
+@pytest.mark.parametrize("name", sorted(WORKFLOWS))
+def test_workflow(name):
+    workflow = WORKFLOWS[name]
     assert workflow["permissions"] == {"contents": "read"} and True in workflow  # YAML reads the key `on` as true
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     assert any("make test" in step.get("run", "") for step in steps)
     for step in steps:
         if "uses" in step:
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"]), f"not pinned: {step['uses']}"
-    assert all("timeout-minutes" in job for job in workflow["jobs"].values())
+    for job in workflow["jobs"].values():
+        assert 0 < job["timeout-minutes"] <= 90
+        if "strategy" in job:
+            assert job["strategy"]["fail-fast"] is False, "one version's failure would hide the others'"
+
+
+def rows(job: dict) -> set[tuple[str, str]]:
+    """A job's matrix -> {(python, versions)}, as GitHub makes them of lists and of rows to include."""
+    matrix = dict(job["strategy"]["matrix"])
+    more = {(row["python"], row["versions"]) for row in matrix.pop("include", [])}
+    return more | set(itertools.product(matrix["python"], matrix["versions"]))
+
+
+def test_every_python_and_both_ends_of_the_versions_are_tested():
+    tested = rows(WORKFLOWS["test"]["jobs"]["cpu"])
+    pythons = {python for python, _ in tested}
+    assert f">={min(pythons, key=Version)}" == PROJECT["requires-python"]
+    assert pythons >= {"3.11", "3.12", "3.13"} and tested >= {(python, "pinned") for python in pythons}
+    assert (min(pythons, key=Version), "oldest") in tested, "old packages have no wheels for a new Python"
+    assert any(versions == "newest" for _, versions in tested)
+    assert {"schedule", "workflow_dispatch"} == set(WORKFLOWS["weekly"][True])
+
+
+def torch_step(name: str) -> str:
+    (job,) = WORKFLOWS[name]["jobs"].values()
+    return next(step["run"] for step in job["steps"] if "CPU build of torch" in step.get("name", ""))
+
+
+@pytest.mark.parametrize("versions", ["pinned", "oldest", "newest"])
+def test_the_torch_that_a_workflow_installs(versions, tmp_path):
+    """Its own lines, run by bash with a python that only writes down what it was asked."""
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "VERSIONS": versions}
+    command = ["bash", "-euo", "pipefail", "-c", torch_step("test")]
+    said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    oldest = next(line for line in PROJECT["dependencies"] if line.startswith("torch>=")).replace(">=", "==")
+    wanted = {"pinned": f"torch=={pins()['torch']}", "oldest": oldest, "newest": "torch"}[versions]
+    assert said.stdout == f"-m pip install {wanted} --index-url https://download.pytorch.org/whl/cpu\n", said.stderr
+
+
+@pytest.mark.parametrize("name", sorted(WORKFLOWS))
+def test_setup_takes_what_a_workflow_passes(name):
+    """A word that .ci/setup.py does not know would stop the job at its first step, and is seen here before."""
+    (job,) = WORKFLOWS[name]["jobs"].values()
+    passed = re.findall(r'SETUP="--versions ([^"]+)"', " ".join(step.get("run", "") for step in job["steps"]))
+    assert (len(passed) > 0) is (name != "gpu")
+    for word in passed:
+        words = {versions for _, versions in rows(job)} if "matrix" in word else {word}
+        assert words <= {"pinned", "oldest", "newest"}
 
 
 def test_the_workflows_are_there():
-    assert {path.stem for path in (ROOT / ".github" / "workflows").glob("*.yml")} == {"test", "gpu", "weekly"}
+    assert set(WORKFLOWS) == {"test", "gpu", "weekly"}
 
 
 # --- .ci/setup.py ----------------------------------------------------------------------------------------------------
@@ -294,7 +347,7 @@ def course(tmp_path, monkeypatch):
         assert oldest_torch == "2.6"
 
     monkeypatch.setattr(setup, "make_venv", make_venv)
-    monkeypatch.setattr(setup, "install", lambda root, extras, kept, pinned: calls.append(sorted(extras)))
+    monkeypatch.setattr(setup, "install", lambda root, extras, kept, versions: calls.append(sorted(extras)))
     return root, calls
 
 
@@ -328,14 +381,35 @@ def test_what_makes_an_install_stale(course):
     assert calls[1:] == [["tests"]], "new pins are, and the extras stay"
     change(root / "pyproject.toml", '"tqdm>=4.66"', '"tqdm>=4.67"')
     setup.set_up(str(root), [])
-    setup.set_up(str(root), [], pinned=False)
+    setup.set_up(str(root), [], "newest")
     assert len(calls) == 4
     moved = root.rename(root.parent / "elsewhere")
-    setup.set_up(str(moved), [], pinned=False)
+    setup.set_up(str(moved), [], "newest")
     assert len(calls) == 5, "an editable install names its folder"
     os.remove(setup.venv_python(str(moved / ".venv")))
-    setup.set_up(str(moved), [], pinned=False)
+    setup.set_up(str(moved), [], "newest")
     assert len(calls) == 6, "so is a .venv whose Python is gone"
+
+
+def test_the_oldest_versions_are_those_of_pyproject(course):
+    root, calls = course
+    told = setup.limits(str(root), "oldest").splitlines()
+    assert len(told) == len(PROJECT["dependencies"]) and "numpy==1.26" in told and "torch==2.6" in told
+    for line in told:
+        assert re.fullmatch(r"[\w-]+==[\d.]+", line), f"no exact version: {line}"
+    assert setup.keep_torch("\n".join(told), "2.6.0+cpu").splitlines()[-1] == "torch==2.6.0+cpu"
+    assert setup.limits(str(root), "pinned") == (ROOT / "constraints.txt").read_text()
+    assert setup.limits(str(root), "newest") == ""
+    for versions in ("oldest", "pinned", "newest"):
+        setup.set_up(str(root), [], versions)
+        setup.set_up(str(root), [], versions)
+    assert len(calls) == 3, "each is an install of its own"
+
+
+def test_an_unknown_kind_of_versions(capsys):
+    with pytest.raises(SystemExit):
+        setup.main(["--versions", "old"])
+    assert "invalid choice: 'old'" in capsys.readouterr().err
 
 
 def test_a_failed_install_leaves_no_stamp(course, monkeypatch):
@@ -343,7 +417,7 @@ def test_a_failed_install_leaves_no_stamp(course, monkeypatch):
     setup.set_up(str(root), [])
     good = setup.install
 
-    def bad(root, extras, kept, pinned):
+    def bad(root, extras, kept, versions):
         raise setup.Stop("no")
 
     monkeypatch.setattr(setup, "install", bad)
