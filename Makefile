@@ -24,7 +24,7 @@ help:
 	@echo "make course      what a teacher needs: nbgrader, and a course in build/course"
 	@echo "make site        the course as pages to read without a network or to publish, in build/site"
 	@echo "make notebooks   run every notebook afresh and store its outputs"
-	@echo "make bench       speed: networks beside their peers, training, lessons, import"
+	@echo "make bench       one page: every speed beside a peer's      make bench ARGS=\"--only networks\""
 	@echo "make lint        ruff over package, tests and notebooks"
 	@echo "make clean       remove what was built, but for your assignments and your course; make distclean: the environment .venv too"
 
@@ -55,8 +55,8 @@ notebooks:
 	@$(inside) tests/execute_notebooks.py
 
 bench:
-	@$(setup) --extras tests,parity,export
-	@$(inside) tests/bench.py --lessons $(ARGS)
+	@$(setup) --extras tests,parity,export,course,hub
+	@$(inside) tests/bench.py $(ARGS)
 
 lint:
 	@$(setup) --extras tests

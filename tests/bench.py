@@ -1,7 +1,9 @@
-"""How fast the course is, as ratios: `python tests/bench.py [--quick] [--lessons]`; tables go to build/bench.md too.
+"""How fast the course is beside its peers, on one page: `python tests/bench.py [--quick] [--only SECTION ...]`.
 
 Times depend on the machine and on what else it does, so nothing here passes or fails. Two things that are compared run
-in turn, pair by pair, and what is told is the median ratio of the pairs with the lowest and the highest.
+in turn, pair by pair, and what is told is the median ratio of the pairs with the lowest and the highest: ours over the
+peer's, in seconds or bytes, so below 1 the course is the better one. The page is printed; build/bench.md has each
+section's own tables below it.
 """
 
 import argparse
@@ -9,6 +11,9 @@ import contextlib
 import io
 import multiprocessing
 import os
+import re
+import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,18 +22,47 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from inception_lessons import baselines, data, experiments, googlenet, train
+from inception_lessons import assignments, baselines, data, experiments, googlenet, train
 from inception_lessons.plots import table
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH, CROP, RATE = 64, 2, 0.05
 ROUNDS = 5
+
+
+class Line(NamedTuple):
+    """A line of the page: what is measured, ours, the peer's with their units, who the peer is, the ratio. "" where
+    there is no peer.
+    """
+
+    what: str
+    ours: str
+    theirs: str = ""
+    peer: str = ""
+    ratio: str = ""
+
+
+class Section(NamedTuple):
+    """What a section found: its own tables in Markdown, and its lines of the page."""
+
+    text: str
+    lines: list[Line]
+
+
+def page(lines: Sequence[Line]) -> str:
+    """Lines -> one Markdown table, its columns padded so that it reads well as it is."""
+    rows = [Line("what", "ours", "the peer's", "peer", "ours / peer's"), *lines]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(Line._fields))]
+    rows.insert(1, Line(*("-" * width for width in widths)))
+    cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 class Pictures(Dataset):
@@ -104,7 +138,7 @@ def spread(values: Sequence[float], form: str = ".2f") -> str:
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
-def bench_loops(quick: bool) -> str:
+def bench_loops(quick: bool) -> Section:
     """Steps per second of both loops on three networks, and their ratios pair by pair."""
     device, split = train.device(), data.digits_in_the_wild().train
     networks = {
@@ -112,7 +146,7 @@ def bench_loops(quick: bool) -> str:
         "Plain": (baselines.Plain.laptop, 40, 156),
         'GoogLeNet.laptop(norm="bn")': (lambda: googlenet.GoogLeNet.laptop(norm="bn"), 25, 156),
     }
-    rows = []
+    rows, lines = [], []
     for name, (make, few, many) in networks.items():
         steps, times = few if quick else many, {"fit": [], 0: [], 2: []}
         for turn in range(ROUNDS + 1):
@@ -128,18 +162,25 @@ def bench_loops(quick: bool) -> str:
         rates = [spread([steps / t for t in found], ".1f") for found in times.values()]
         ratios = [spread([b / a for a, b in zip(times["fit"], times[w], strict=True)]) for w in (0, 2)]
         rows.append([name, steps, *rates, *ratios])
-    columns = ["network", "steps", "fit", "plain, 0 workers", "plain, 2 workers", "ratio to 0", "ratio to 2"]
-    return (
+        short = name.partition(":")[0]
+        per_step = {way: f"{1e3 * statistics.median(found) / steps:.2f} ms" for way, found in times.items()}
+        for workers in (0, 2):
+            quotient = spread([a / b for a, b in zip(times["fit"], times[workers], strict=True)])
+            peer = f"DataLoader, {workers} workers"
+            lines.append(Line(f"training step, {short}", per_step["fit"], per_step[workers], peer, quotient))
+    columns = ["network", "steps", "fit", "plain, 0 workers", "plain, 2 workers", "fit is quicker, than 0", "than 2"]
+    text = (
         f"## Training steps per second\n\nBatches of {BATCH} on {device}, random crop and flip, everything that `fit` "
         f"does counted, {ROUNDS} pairs.\n\n{table(columns, rows)}"
     )
+    return Section(text, lines)
 
 
 IMPORT = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
 
 
-def bench_imports(quick: bool) -> str:
-    """Seconds to import each module in a fresh Python, beside `import torch`."""
+def bench_start(quick: bool) -> Section:
+    """Seconds to import each module in a fresh Python beside `import torch`, and of `make lab` beside JupyterLab."""
     modules = sorted(path.stem for path in (ROOT / "inception_lessons").glob("*.py") if path.stem[0] != "_")
     if quick:
         modules = [name for name in modules if name in ("data", "train", "experiments", "widgets")]
@@ -156,11 +197,35 @@ def bench_imports(quick: bool) -> str:
         [f"`{name}`", spread(found), spread([t / base for t, base in zip(found, times["torch"], strict=True)])]
         for name, found in times.items()
     ]
+    slowest = max(names[1:], key=lambda name: statistics.median(times[name]))
+    both = [times[slowest], times["torch"]]
+    quotient = spread([a / b for a, b in zip(*both, strict=True)])
+    ours, theirs = (f"{statistics.median(found):.2f} s" for found in both)
+    lines = [
+        Line(f"import of the slowest module, {slowest.rpartition('.')[2]}", ours, theirs, "import torch", quotient)
+    ]
+    if (ROOT / ".venv" / "inception-lessons.json").exists():  # else make would install
+        lines.append(make_lab(1 if quick else ROUNDS))
     columns = ["module", "seconds", "ratio to torch"]
-    return f"## Import\n\nFresh processes in turn, {ROUNDS} each.\n\n{table(columns, rows)}"
+    return Section(f"## Import\n\nFresh processes in turn, {ROUNDS} each.\n\n{table(columns, rows)}", lines)
 
 
-def bench_sets(quick: bool) -> str:
+def make_lab(turns: int) -> Line:
+    """What `make lab` adds to JupyterLab's own start, once the course is installed: both only say their version."""
+    python = str(ROOT / ".venv" / "bin" / "python")
+    ways = {"ours": ["make", "lab", "ARGS=--version"], "theirs": [python, "-m", "jupyterlab", "--version"]}
+    times = {who: [] for who in ways}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    for _ in range(turns):
+        for who, command in ways.items():
+            options = {"cwd": ROOT, "env": environment, "capture_output": True, "check": True}
+            times[who].append(seconds(lambda: subprocess.run(command, **options)))  # noqa: B023
+    quotient = spread([a / b for a, b in zip(*times.values(), strict=True)])
+    ours, theirs = (f"{statistics.median(found):.2f} s" for found in times.values())
+    return Line("make lab --version, installed before", ours, theirs, "jupyter lab", quotient)
+
+
+def bench_sets(quick: bool) -> Section:
     """Seconds to build the default set, and to load it once it is built."""
     turns = 1 if quick else ROUNDS
     quiet = contextlib.redirect_stderr(io.StringIO())
@@ -182,39 +247,140 @@ def bench_sets(quick: bool) -> str:
         ["`digits_in_the_wild`, later", len(load), spread(load)],
         ["`mnist_digits`", len(plain), spread(plain)],
     ]
-    return f"## Image sets\n\n{table(['set', 'times', 'seconds'], rows)}"
+    first, later, mnist = (statistics.median(found) for found in (build, load, plain))
+    lines = [
+        Line("digits_in_the_wild, from the cache", f"{later:.3f} s", f"{first:.2f} s", "built", f"{later / first:.2f}"),
+        Line("mnist_digits", f"{mnist:.3f} s"),
+    ]
+    return Section(f"## Image sets\n\n{table(['set', 'times', 'seconds'], rows)}", lines)
 
 
-def bench_lessons(timeout: float) -> str:
+def bench_lessons(quick: bool) -> Section:
     """Seconds and peak memory of every lesson, each in a fresh kernel; nothing is written to the notebooks."""
     import execute_notebooks
 
-    rows = []
-    for path in execute_notebooks.all_notebooks():
+    paths, rows, lines = execute_notebooks.all_notebooks(), [], []
+    for path in paths[-1:] if quick else paths:
         # a process for each: the largest size of its children is then this lesson's
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             try:
-                report = pool.submit(execute_notebooks.execute, path, timeout=timeout, check=True).result()
+                report = pool.submit(execute_notebooks.execute, path, timeout=CELL, check=True).result()
             except execute_notebooks.NotebookFailed as failure:
-                rows.append([path.stem, f"failed: {str(failure).splitlines()[0]}", ""])
+                rows.append([path.stem, f"failed: {str(failure).splitlines()[0]}", "", ""])
+                lines.append(Line(f"lesson {path.stem}", "failed"))
                 continue
-        rows.append([path.stem, f"{report.seconds:.0f}", "" if report.peak_mb is None else f"{report.peak_mb:,.0f}"])
+        largest = "" if report.peak_mb is None else f"{report.peak_mb:,.0f}"
+        rows.append([path.stem, f"{report.seconds:.0f}", largest, f"{report.together_mb:,.0f}"])
+        lines.append(Line(f"lesson {path.stem}", f"{report.seconds:.0f} s, {report.together_mb / 1e3:.1f} GB"))
+    columns = ["lesson", "seconds", "largest process, MB", "kernel and what it starts, MB"]
     size = os.environ.get("LESSON_BUDGET") or "laptop"
-    return f"## Lessons\n\nBudget {size}, kernel start included.\n\n{table(['lesson', 'seconds', 'peak MB'], rows)}"
+    return Section(f"## Lessons\n\nBudget {size}, kernel start included.\n\n{table(columns, rows)}", lines)
 
 
-def bench_networks(quick: bool) -> str:
+def bench_marking(quick: bool) -> Section:
+    """Seconds to autograde a submission: each answer in a sandbox of ours, beside nbgrader's own run of the cells."""
+    if not _there("nbgrader"):
+        return Section("## Marking\n\nnbgrader is not installed (extra: course).", [Line("autograde", "no nbgrader")])
+    name, learners, turns = assignments.names()[1], ["ada"] if quick else ["ada", "bob", "cem"], 1 if quick else ROUNDS
+    with tempfile.TemporaryDirectory() as folder:
+        courses = {who: Path(folder, who) for who in ("ours", "theirs")}
+        for who, course in courses.items():
+            assignments.create(course)
+            if who == "theirs":  # nbgrader as it comes
+                (course / "nbgrader_config.py").write_text("c = get_config()\nc.CourseDirectory.course_id = 'plain'\n")
+            _nbgrader(course, "generate_assignment", name)
+            for learner in learners:  # the solved master: every answer right, so every test runs to its end
+                target = course / "submitted" / learner / name / f"{name}.ipynb"
+                target.parent.mkdir(parents=True)
+                shutil.copyfile(course / "source" / name / f"{name}.ipynb", target)
+        times = {who: [] for who in courses}
+        for _ in range(turns):
+            for who, course in courses.items():
+                took = seconds(lambda: _nbgrader(course, "autograde", name, "--force", "--create"))  # noqa: B023
+                times[who].append(took / len(learners))
+        points = {who: _points(course, name) for who, course in courses.items()}
+    both = [f"{statistics.median(found):.1f} s" for found in times.values()]
+    quotient = spread([a / b for a, b in zip(*times.values(), strict=True)])
+    rows = [[who, spread(times[who], ".1f"), points[who]] for who in courses]
+    text = (
+        f"## Marking\n\n`nbgrader autograde {name}`, {len(learners)} learners with every answer right, {turns} pairs, "
+        f"nbgrader's own start included.\n\n{table(['way', 'seconds a submission', 'points'], rows)}"
+    )
+    return Section(text, [Line(f"autograde a submission, {name}", *both, "nbgrader's own execution", quotient)])
+
+
+def _there(module: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(module) is not None
+
+
+def _nbgrader(course: Path, *arguments: str) -> None:
+    """nbgrader's command in a course; it starts `alembic` by name, so this Python's programs come first."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "nbgrader", *arguments]
+    subprocess.run(command, cwd=course, env=os.environ | {"PATH": path}, capture_output=True, check=True)
+
+
+def _points(course: Path, name: str) -> str:
+    """What the learners got, of what there is to get: both ways should give the same."""
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
+        got = {f"{found.score:g} of {found.max_score:g}" for found in book.assignment_submissions(name)}
+    return ", ".join(sorted(got))
+
+
+def bench_tests(quick: bool) -> Section:
+    """Seconds of each part of `make test`."""
+    nbval = shlex.split(re.search(r"^nbval = (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1))
+    lessons, copies = sorted(ROOT.glob("notebooks/*.ipynb")), sorted(ROOT.glob("notebooks/assignments/*/*.ipynb"))
+    parts = {
+        "unit tests, without a browser": ["tests", "-m", "not browser"],
+        "tests in a real browser": ["tests", "-m", "browser"],
+        "lessons, outputs compared": [*nbval, *map(str, lessons)],
+        "assignments, outputs compared": [*nbval, *map(str, copies)],
+    }
+    if quick:
+        parts = {"one file of unit tests": ["tests/test_house.py"]}
+    rows, lines = [], []
+    for part, arguments in parts.items():
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+        start = time.perf_counter()
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        took = time.perf_counter() - start
+        said = done.stdout.strip().splitlines()[-1].strip("= ") if done.stdout.strip() else done.stderr[-200:]
+        rows.append([part, f"{took:.0f}", said])
+        failed = "" if done.returncode == 0 else ", failed"
+        lines.append(Line(f"make test: {part}", f"{took:.0f} s{failed}"))
+    return Section(f"## `make test`\n\n{table(['part', 'seconds', 'pytest says'], rows)}", lines)
+
+
+def bench_networks(quick: bool) -> Section:
     """The paper-sized networks beside torchvision's and timm's."""
     import bench_networks
 
-    return bench_networks.bench_networks(quick)
+    return Section(*bench_networks.measured(quick))
 
 
-def bench_export(quick: bool) -> str:
+def bench_export(quick: bool) -> Section:
     """The paper-sized networks out of Python: size on disk and seconds, beside torchvision's."""
     import bench_export
 
-    return bench_export.bench_export(quick)
+    return Section(*bench_export.measured(quick))
+
+
+SECTIONS = {
+    "loops": bench_loops,
+    "start": bench_start,
+    "sets": bench_sets,
+    "networks": bench_networks,
+    "export": bench_export,
+    "marking": bench_marking,
+    "lessons": bench_lessons,
+    "tests": bench_tests,
+}
+CELL = 300  # seconds that one cell of a lesson may take
 
 
 def machine() -> str:
@@ -228,31 +394,23 @@ def machine() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description="Training steps per second, import time, set seconds, networks, lessons."
-    )
-    parser.add_argument("--quick", action="store_true", help="fewer steps and modules, one network: a few minutes")
-    parser.add_argument("--lessons", action="store_true", help="also run every lesson, for its seconds and memory")
-    parser.add_argument("--timeout", type=float, default=300, metavar="SECONDS", help="limit for one cell (300)")
+    parser = argparse.ArgumentParser(description="The course's speed and memory beside its peers', on one page.")
+    parser.add_argument("--quick", action="store_true", help="each section at its smallest: to see that it works")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=[*SECTIONS], metavar="SECTION", help="these")
+    parser.add_argument("--skip", nargs="+", choices=SECTIONS, default=[], metavar="SECTION", help="all but these")
+    parser.epilog = f"Sections: {', '.join(SECTIONS)}."
     options = parser.parse_args(arguments)
-    parts = [f"# Benchmark\n\n{machine()}"]
-    print(parts[0], flush=True)
-    benches = [
-        lambda: bench_loops(options.quick),
-        lambda: bench_imports(options.quick),
-        lambda: bench_sets(options.quick),
-        lambda: bench_networks(options.quick),
-        lambda: bench_export(options.quick),
-    ]
-    if options.lessons:
-        benches.append(lambda: bench_lessons(options.timeout))
-    for bench in benches:
-        parts.append(bench())
-        print(f"\n{parts[-1]}", flush=True)
+    title, found = f"# Benchmark\n\n{machine()}", []
+    for name in SECTIONS:
+        if name in options.only and name not in options.skip:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            found.append(SECTIONS[name](options.quick))
+    told = f"{title}\n\n{page([line for section in found for line in section.lines])}"
+    print(told, flush=True)
     path = ROOT / "build" / "bench.md"
     path.parent.mkdir(exist_ok=True)
     beside = path.with_suffix(".part")
-    beside.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    beside.write_text("\n\n".join([told, *(section.text for section in found)]) + "\n", encoding="utf-8")
     os.replace(beside, path)
     return 0
 

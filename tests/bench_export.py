@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from bench import spread
+from bench import Line, spread
 from bench_networks import ROWS, Row, forward, in_turn, pair, ratio
 from torch import nn
 
@@ -76,8 +76,8 @@ def stopwatch(turns: int) -> str:
     return spread(ratios)
 
 
-def bench_export(quick: bool = False) -> str:
-    """The tables. ``quick``: of V1 only."""
+def measured(quick: bool = False) -> tuple[str, list[Line]]:
+    """The tables, and the lines of the page. ``quick``: of V1 only."""
     chosen, threads = [row for row in ROWS if row.name in CHOSEN[quick]], torch.get_num_threads()
     torch.manual_seed(0)
     watch = stopwatch(TURNS[quick])
@@ -97,18 +97,23 @@ def bench_export(quick: bool = False) -> str:
         "ours / in torch",
     ]
     lacking = f" {export.missing()}." * bool(export.missing())
-    return (
+    text = (
         "## Out of Python\n\nOne picture on one thread, fastest of the turns; ours with batch norm folded, theirs "
         f"(torchvision) as it comes, same weights, in turn.{lacking}\n\n{table(columns, rows)}\n\n`measure.speed` over "
         f"`torch.utils.benchmark`, V1, batch 2: {watch}"
     )
+    lines = []
+    for name, form, _, _, ours, theirs, quotient, _ in rows:
+        if form.startswith("ONNX") and theirs:
+            lines.append(Line(f"{name}, {form}, a picture", f"{ours} ms", f"{theirs} ms", "torchvision", quotient))
+    return text, [*lines, Line("measure.speed, V1", peer="torch.utils.benchmark", ours="", ratio=watch)]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description="Networks out of Python, beside torchvision's.")
     parser.add_argument("--quick", action="store_true", help="V1 only")
-    print(bench_export(parser.parse_args(arguments).quick))
+    print(measured(parser.parse_args(arguments).quick)[0])
     return 0
 
 

@@ -19,7 +19,7 @@ import peers
 import pytest
 import torch
 import torch.nn.functional as F
-from bench import seconds, spread
+from bench import Line, seconds, spread
 from torch import Tensor, nn
 
 from inception_lessons import layers, train, weights
@@ -240,8 +240,10 @@ def print_peaks(name: str, who: str) -> None:
 # ----------------------------------------------------------------------------------------------------------- the tables
 
 
-def bench_networks(quick: bool = False, only: Iterable[str] = ()) -> str:
-    """Forward, forward and backward, construction and memory of every network, as tables; ``quick``: of V1 only."""
+def measured(quick: bool = False, only: Iterable[str] = ()) -> tuple[str, list[Line]]:
+    """Forward, forward and backward, construction and memory of every network, as tables, and as lines of the page;
+    ``quick``: of V1 only.
+    """
     device, turns = train.device(), TURNS[quick]
     chosen = [row for row in ROWS if row.name in (tuple(only) or (["V1"] if quick else [row.name for row in ROWS]))]
     forwards, trainings, descriptions = [], [], []
@@ -254,7 +256,7 @@ def bench_networks(quick: bool = False, only: Iterable[str] = ()) -> str:
         descriptions.append(describe(row, ours, theirs, turns[2], device))
     absent = sorted({row.library for row in chosen if row.library and not row.there})
     lacking = f" Not installed, so not compared: {', '.join(absent)} (extra: parity)." if absent else ""
-    return f"""## Networks of the paper's size
+    text = f"""## Networks of the paper's size
 
 Batches of {BATCH} on {device}, float32, milliseconds an image (median), ratios of ours to theirs with the same \
 weights, pair by pair. Folded: batch norm gone into the convolutions; beside the peer in the same memory layout, and \
@@ -271,6 +273,29 @@ Building; and the most memory above the imports, in a fresh process, batch {BATC
 with `init_weights=False`. The logits' largest difference is relative to the largest logit.
 
 {description_table(descriptions)}"""
+    return text, lines_of(chosen, forwards, trainings, descriptions)
+
+
+def lines_of(chosen: Sequence[Row], forwards, trainings, descriptions) -> list[Line]:
+    """The tables' rows -> what the page tells of each network that has a peer: both as they come in the contiguous
+    layout, our best form beside the peer as it comes, and memory.
+    """
+    lines = []
+    for row in chosen:
+        plain, last = ([r for r in forwards if r[:2] == [row.name, layout]] for layout in LAYOUTS)
+        if not plain or not plain[0][3]:
+            continue
+        peer, batch = row.library, f"{row.name.partition(' (')[0]}, an image"
+        lines.append(Line(f"{batch} forward", f"{plain[0][2]} ms", f"{plain[0][3]} ms", peer, plain[0][5]))
+        if last[0][7]:
+            lines.append(Line(f"{batch} forward, best form", f"{last[0][4]} ms", f"{plain[0][3]} ms", peer, last[0][7]))
+        ((*_, ours, theirs, quotient),) = (r for r in trainings if r[:2] == [row.name, "contiguous"])
+        lines.append(Line(f"{batch} and back", f"{ours} ms", f"{theirs} ms", peer, quotient))
+        ours, theirs = next(r for r in descriptions if r[0] == row.name)[-2:]
+        if ours and theirs:
+            quotient = f"{float(ours.replace(',', '')) / float(theirs.replace(',', '')):.2f}"
+            lines.append(Line(f"{row.name.partition(' (')[0]}, memory", f"{ours} MB", f"{theirs} MB", peer, quotient))
+    return lines
 
 
 def forward_table(rows: Sequence[Sequence[object]]) -> object:
@@ -300,7 +325,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.peak:
         print_peaks(*options.peak)
     else:
-        print(bench_networks(options.quick, options.only))
+        print(measured(options.quick, options.only)[0])
     return 0
 
 
