@@ -182,7 +182,8 @@ def make_venv(root, oldest_torch):
     except ImportError:
         raise Stop(
             "Python %d.%d at %s cannot make virtual environments: a part of it is missing. On Debian and Ubuntu: "
-            "apt install python%d.%d-venv" % (sys.version_info[:2] + (sys.executable,) + sys.version_info[:2])
+            "sudo apt install python%d.%d-venv. If you may not do that, conda can: conda env create -f environment.yml"
+            % (sys.version_info[:2] + (sys.executable,) + sys.version_info[:2])
         )
     kept = torch_to_keep(sys.executable, oldest_torch)
     print("Making .venv with Python %s" % sys.version.split()[0] + (", keeping its torch %s" % kept if kept else ""))

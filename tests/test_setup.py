@@ -182,6 +182,85 @@ def test_ci_runs_make_on_a_new_machine():
     assert "set -euo pipefail" in lines and "export CI=true" in lines and lines[-2:] == ["make lint", "make test"]
 
 
+@pytest.fixture
+def machine(tmp_path):
+    """A machine made of links and small scripts, with nothing else on its PATH -> a function that runs .ci/run there.
+
+    `tools` are there and do nothing; python3 has the modules in `python`, or is not there where that is None; `root`
+    may install with an apt-get that lays what it is asked for, but for what is in `never`. What make and apt-get were
+    asked is in the file `asked`.
+    """
+    bin, asked, bash = tmp_path / "bin", tmp_path / "asked", shutil.which("bash")
+    bin.mkdir()
+    asked.touch()
+
+    def write(name: str, *lines: str):
+        (bin / name).write_text("\n".join([f"#!{bash}", *lines, ""]))
+        (bin / name).chmod(0o755)
+
+    def start(tools, python="ensurepip Python.h", root=True, apt=True, never=""):
+        for name in ("bash", "dirname", "ln"):
+            (bin / name).symlink_to(shutil.which(name))
+        write("tool", f'echo "${{0##*/}} $@" >> "{asked}"')  # it goes by the name that it is called by
+        for name in tools.split():
+            (bin / name).symlink_to(bin / "tool")
+        write("id", f"echo {0 if root else 1000}")
+        if python is not None:
+            lacks = [f'[[ "$2" != *{part}* ]] || exit 1' for part in ("ensurepip", "Python.h") if part not in python]
+            write("python3", *lacks, "exit 0")
+        if apt:
+            lay = [
+                f'echo "apt-get $@" >> "{asked}"; [ "$1" = install ] || exit 0; cd "{bin}"',
+                f'for package in "$@"; do [[ " {never} " = *" $package "* ]] || case "$package" in',
+                "g++) ln -sf tool c++ ;; python3-*) ln -sf tool python3 ;; -*) ;; *) ln -sf tool $package;; esac; done",
+            ]
+            write("apt-get", *lay)
+        command = [str(bin / "bash"), str(ROOT / ".ci" / "run")]
+        said = subprocess.run(command, env={"PATH": str(bin)}, capture_output=True, text=True, timeout=60)
+        return said, asked.read_text().splitlines()
+
+    return start
+
+
+FULL = "make chromium c++"
+TESTED = ["make lint", "make test"]
+
+
+def test_ci_asks_for_nothing_where_all_is_there(machine):
+    said, asked = machine(FULL)
+    assert (said.returncode, asked) == (0, TESTED), said.stderr
+
+
+@pytest.mark.parametrize(
+    "tools, python, packages",
+    [
+        ("make google-chrome c++", "Python.h", "python3-venv"),  # Debian without pip and venv
+        ("make chrome c++", None, "python3-venv python3-dev"),
+        ("", "ensurepip", "make chromium g++ python3-dev"),
+    ],
+)
+def test_ci_installs_what_is_lacking(machine, tools, python, packages):
+    said, asked = machine(tools, python)
+    install = [line for line in asked if line.startswith("apt-get install")]
+    assert install == [f"apt-get install -y -qq --no-install-recommends {packages}"]
+    assert said.returncode == 0 and asked[-2:] == TESTED, said.stderr
+
+
+@pytest.mark.parametrize(
+    "tools, lack, case",
+    [
+        ("make c++", "chromium", {"root": False}),
+        ("chromium", "make g++ python3-venv", {"root": False, "python": "Python.h"}),
+        ("make c++", "chromium", {"apt": False}),  # not Debian
+        ("make c++", "chromium", {"never": "chromium"}),  # Ubuntu's package of that name brings none
+    ],
+)
+def test_ci_says_at_once_what_cannot_be_had(machine, tools, lack, case):
+    said, asked = machine(tools, **case)
+    assert said.returncode == 1 and f".ci/run: this machine lacks {lack}, by the names" in said.stderr, said.stderr
+    assert not any(line.startswith("make") for line in asked) and "not found" not in said.stderr
+
+
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
 
 
@@ -463,7 +542,7 @@ def test_reasons_for_a_failed_install():
 
 def test_a_python_that_cannot_make_environments(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ensurepip", None)
-    with pytest.raises(setup.Stop, match=r"apt install python3\.\d+-venv"):
+    with pytest.raises(setup.Stop, match=r"sudo apt install python3\.\d+-venv\. If you may not do that, conda can"):
         setup.make_venv(str(tmp_path), "2.6")
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "thesis.txt").touch()
