@@ -118,6 +118,21 @@ def test_start_leaves_a_number_of_threads_that_is_set():
     assert said.stdout.strip() == "4"
 
 
+LENDS, LAB = 2.0, 0.2  # GB: what Binder lends, and what JupyterLab itself takes of it, with a notebook open
+
+
+def test_every_lesson_fits_and_says_so_twice():
+    """README's column of memory is what the lessons say at their top, and fits beside JupyterLab."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"\(notebooks/(\w+)\.ipynb\) \|[^|]*\| \d+ \| ([\d.]+) GB \|", readme))
+    lessons = sorted(path for path in ROOT.glob("notebooks/*.ipynb") if path.stem[0] == "0")
+    assert {path.stem for path in lessons} == set(told) - {"ledger"}  # that one only shows tables
+    for path in lessons:
+        top = nbformat.read(path, 4).cells[0].source
+        assert re.findall(r"\| memory \| ([\d.]+) GB \|", top) == [told[path.stem]], path.stem
+    assert max(map(float, told.values())) + LAB <= LENDS, "README says that every lesson fits"
+
+
 def test_repo2docker_reads_it():
     """Binder's own program, up to where Docker would begin: the recipe of the image, no network, nothing built."""
     try:
