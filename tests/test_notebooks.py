@@ -356,6 +356,18 @@ def command(*arguments):
     )
 
 
+def test_the_order_of_an_outputs_kinds_is_no_change():
+    """A file has them by name, a kernel in its own order: --check must not call every table changed."""
+
+    def cell(*kinds):
+        output = nbformat.v4.new_output("display_data", data={kind: f"as {kind}" for kind in kinds})
+        return nbformat.v4.new_code_cell("1", outputs=[output], execution_count=1)
+
+    first = execute_notebooks.shown(cell("text/plain", "text/markdown"))
+    assert first == execute_notebooks.shown(cell("text/markdown", "text/plain")) and len(first) == 2
+    assert first != execute_notebooks.shown(cell("text/markdown", "text/html"))
+
+
 def test_what_the_command_writes_is_clean_and_passes_nbval(tmp_path):
     path = unexecuted(
         tmp_path / "lesson.ipynb",
