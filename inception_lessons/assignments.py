@@ -90,8 +90,11 @@ def _place(path: Path, write: Callable[[Path], object]) -> None:
 # ------------------------------------------------------------------------------------------------------ for teachers
 
 
-def configure(c) -> None:
-    """What nbgrader_config.py of a course says to nbgrader: three parts of ours, the rest as nbgrader has it."""
+def configure(c: object) -> None:
+    """What nbgrader_config.py of a course says to nbgrader: three parts of ours, the rest as nbgrader has it.
+
+    ``c`` is the object that ``get_config()`` gives. Raises ValueError where this nbgrader is put together differently.
+    """
     from nbgrader import preprocessors as theirs
     from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 

@@ -126,7 +126,7 @@ def session(path: str | Path, *, threads: int | None = None) -> Callable[[Tensor
     """ONNX file -> a function from images (N, 3, H, W) to logits (N, K) that runs in onnxruntime, on the processor.
 
     ``threads``: as many as onnxruntime likes, unless said. Raises FileNotFoundError for a file that is not there,
-    ModuleNotFoundError where ONNX is not.
+    ModuleNotFoundError where ONNX is not, ValueError for threads below 1 and a file that is no network.
     """
     _check()
     import onnxruntime

@@ -432,7 +432,8 @@ def spent(
 
     The clock is read before and after each layer, and what lies inside another is counted once: a concatenation is its
     copying alone. ``moved`` counts each input, output and weight (once a batch) as four bytes: the least that a layer
-    must fetch and store if nothing is still at hand. Reading the clock costs some microseconds a layer.
+    must fetch and store if nothing is still at hand. Reading the clock costs some microseconds a layer. Raises
+    ValueError for a batch or a number of batches below 1, and a ``burn_in`` below 0.
     """
     if burn_in < 0:
         raise ValueError(f"burn_in is how many batches are not counted, not {burn_in!r}")

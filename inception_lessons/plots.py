@@ -368,6 +368,7 @@ def bars(
         )
         if number:
             ax.bar_label(drawn, [format(h, number) for h in heights], size=8.5, padding=2)
+            ax.margins(y=0.1)  # room for the label of the tallest
         if stacked:
             bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
     ax.set(xticks=range(len(categories)), xticklabels=categories, ylabel=ylabel, title=title)

@@ -33,7 +33,6 @@ from inception_lessons.experiments.engine import (
     results,
     run,
     run_one,
-    say,
     trained,
     verdict,
 )
@@ -61,6 +60,7 @@ from inception_lessons.experiments.ledger import (  # isort: skip
     counted_verdict,
     entries,
     printed_verdicts,
+    say,
     stored,
     where,
 )

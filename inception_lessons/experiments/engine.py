@@ -13,7 +13,6 @@ import math
 import os
 import platform
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -562,18 +561,6 @@ def results(id: str, folder: Path | None = None, *, dataset: str | None = None) 
 def verdict(id: str, folder: Path | None = None, *, dataset: str | None = None) -> Verdict:
     """Claim -> its verdict, worked out again from the stored runs."""
     return find(id).verdict(results(id, folder, dataset=dataset)["runs"])
-
-
-def say(id: str, folder: Path | None = None, *, dataset: str | None = None) -> str:
-    """Claim -> its verdict as a lesson prints it, a whole sentence in lines of at most 100 characters.
-
-    With ``dataset`` the sentence says on which data. JupyterLab breaks a longer line in the middle of a word.
-    """
-    word, sentence = verdict(id, folder, dataset=dataset)
-    if dataset:
-        sentence = f"On {results(id, folder, dataset=dataset).get('data', dataset)}: {sentence}"
-    text = f"{id}: {word}. {sentence[:1].upper()}{sentence[1:].removesuffix('.')}."
-    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def curves(id: str, folder: Path | None = None, *, dataset: str | None = None) -> dict[str, list[list[float]]]:

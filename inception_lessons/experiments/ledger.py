@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -90,6 +91,19 @@ def counted_verdict(id: str) -> Verdict:
     if id not in COUNTED:
         raise ValueError(f"{id!r} is not a counted claim; those are {', '.join(COUNTED)}")
     return COUNTED[id][1]()
+
+
+def say(id: str, folder: Path | None = None, *, dataset: str | None = None) -> str:
+    """Claim, trained or counted -> its verdict as a lesson prints it: whole sentences, lines of at most 100 characters.
+
+    With ``dataset`` it says on which data. JupyterLab breaks a longer line in the middle of a word. Raises ValueError
+    for a claim that there is not, and for one without results.
+    """
+    word, sentence = COUNTED[id][1]() if id in COUNTED else verdict(id, folder, dataset=dataset)
+    if dataset:
+        sentence = f"On {results(id, folder, dataset=dataset).get('data', NAMES[dataset])}: {sentence}"
+    text = f"{id}: {word}. {sentence[:1].upper()}{sentence[1:].removesuffix('.')}."
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def entries(notebooks: Path | None = None) -> list[Entry]:

@@ -82,7 +82,7 @@ def raced(model: nn.Module, images, recipe: Recipe, *, seed: int = 0, final: boo
 
     ``validation`` has the steps, losses and accuracies of the weights (averaged, if the recipe says so) on 300
     validation images; ``step_macs`` and ``step_seconds`` say what one training step costs: multiply-adds of the batch,
-    and processor seconds, the median of all steps.
+    and processor seconds, the median of all steps. ``watch`` is what ``train.fit`` shows its progress to.
     """
     looked_at = _spread(images.validation, LOOKED_AT)
     picture, _ = next(iter(looked_at.take(1).batches(1)))
