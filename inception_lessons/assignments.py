@@ -54,11 +54,14 @@ def stub(grade_id: str) -> str:
 def copy(name: str, folder: str | Path) -> Path:
     """An assignment's name -> folder/NAME.ipynb, without solutions and hidden tests; needs no nbgrader.
 
-    A file that is there is the learner's work and stays as it is. Raises ValueError for a name that there is not.
+    A file that is there is the learner's work and stays as it is. Raises ValueError for a name that there is not, and
+    for a folder that is a file.
     """
     import nbformat
 
     path = Path(folder) / f"{_known(name)}.ipynb"
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ValueError(f"assignments are copied into a folder, and {path.parent} is a file")
     if path.exists():
         return path
     notebook = nbformat.read(masters() / name / f"{name}.ipynb", 4)

@@ -244,6 +244,9 @@ def test_copies_have_no_outputs_and_are_never_overwritten(tmp_path):
     assert assignments.copy(name, tmp_path).read_text() == "my work"
     with pytest.raises(ValueError, match="no assignment 09_nothing; there are 0"):
         assignments.copy("09_nothing", tmp_path)
+    with pytest.raises(ValueError, match=rf"copied into a folder, and .*{name}.ipynb is a file"):
+        assignments.copy(name, path)
+    assert path.read_text() == "my work" and [file.name for file in tmp_path.iterdir()] == [path.name]
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"{name}.ipynb"]
 
 
