@@ -401,7 +401,7 @@ def navigation(path: Path) -> str:
         links.append(f"[Assignment {path.stem[:2]}](../build/assignments/{path.name})")
     pages = ((path.parent / f"{name}.ipynb", words) for name, words in BESIDE.items())
     links += [f"[{words}]({page.name})" for page, words in pages if page.exists() and page != path]
-    return " · ".join(links)
+    return " | ".join(links)
 
 
 def leads_on(page: Page) -> Iterator[str]:

@@ -285,8 +285,8 @@ def test_the_line_of_links_names_what_stands_around(tmp_path):
     after, before, aside = "[02 · cut →](02_cut.ipynb)", "[← 00 · start](00_start.ipynb)", "[Glossary](glossary.ipynb)"
     task = "[Assignment 01](../build/assignments/01_norm.ipynb)"
     lines = {path.stem: notebook_rules.navigation(path) for path in tmp_path.glob("*.ipynb")}
-    assert lines["01_norm"] == " · ".join([before, after, task, aside])
-    assert lines["02_cut"] == f"[← 01 · norm](01_norm.ipynb) · {aside}"
+    assert lines["01_norm"] == " | ".join([before, after, task, aside])
+    assert lines["02_cut"] == f"[← 01 · norm](01_norm.ipynb) | {aside}"
     assert lines["glossary"] == "[00 · start](00_start.ipynb)"
 
 
