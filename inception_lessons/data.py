@@ -614,7 +614,7 @@ def digits_in_the_wild(
         photographs = _read_photographs()
         streams = np.random.SeedSequence(int(seed)).spawn(3)
         tensors = {}
-        with tqdm(total=sum(counts), desc="drawing digits", unit="image", leave=False) as progress:
+        with tqdm(total=sum(counts), desc="drawing digits", unit="image", leave=False, delay=2) as progress:
             for name, count, stream in zip(IDENTITIES, counts, streams, strict=True):
                 arrays = _draw_split(name, count, stream, digits, labels, photographs, options, progress)
                 tensors |= {f"{name}.{key}": torch.from_numpy(array) for key, array in arrays.items()}

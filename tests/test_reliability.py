@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -327,6 +327,7 @@ def test_a_recipe_names_the_field_that_is_wrong(field, value):
 @quick
 @given(st.text(max_size=12))
 def test_an_unknown_name_lists_those_there_are(name):
+    assume(name != "LOG" and not re.fullmatch(r"[A-Z]\d[a-z]?", name))  # it may be a claim's
     calls = {
         "GoogLeNet": lambda: weights.build(name, {}), "N1": lambda: experiments.find(name),
         "vgg16": lambda: weights.at_hand(name), "digits": lambda: experiments.images_of(name),

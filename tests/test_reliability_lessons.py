@@ -133,7 +133,7 @@ def test_the_model_of_an_interrupted_cell_can_be_looked_at(kernel):
     assert kernel.run(cell, interrupt_at="five steps")["error"] == "KeyboardInterrupt"
     found = kernel.run("scores = train.evaluate(model, split); print(scores.count, 0 <= scores.accuracy <= 1)")
     assert found["error"] == "" and found["text"].strip() == "64 True"
-    assert kernel.run("history")["error"] == "NameError", "a run that did not end has no history to be taken for whole"
+    assert kernel.run("print(history)")["error"] == "NameError", "a run that did not end leaves no history"
 
 
 # ------------------------------------------------------------------------------------------------------------- lessons
@@ -265,6 +265,8 @@ def test_two_lessons_at_once_on_a_fresh_cache(names, tmp_path, monkeypatch):
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(run, notebooks, paths))
     for before, after in zip(stored, notebooks, strict=True):
+        for cell in code_cells(after):  # the bar of the building, which the stored run had no need of
+            cell.outputs = [o for o in cell.outputs if "drawing digits" not in o.get("data", {}).get("text/plain", "")]
         assert execute_notebooks.changes(before, after) == []
     left = [file.name for file in (tmp_path / "cache").iterdir() if file.is_file()]
     assert len([name for name in left if name.endswith(".safetensors")]) == 1

@@ -131,7 +131,7 @@ def test_every_notebook_has_its_page(soups):
     assert set(pages) <= links, "the side bar leads to each"
     rows = soups["index.html"].select("article table tbody tr")
     lessons = [row.find("a")["href"] for row in rows]
-    assert lessons == [page for page in pages if page.count("/") == 1][: len(lessons)] and len(lessons) >= 10
+    assert sorted(lessons) == sorted(page for page in pages if page.count("/") == 1) and len(lessons) >= 10
     assert all(len(soup.find_all("h1")) == 1 for page, soup in soups.items() if page != "search.html")
 
 

@@ -27,6 +27,7 @@ HERE = Path(__file__).resolve().parent
 DOCUMENTS = ("README.md", "data/README.md", "notebooks/assignments/README.md", "notebooks/assignments/hub/README.md")
 FOLDS = {"source_hidden": "hide-input", "outputs_hidden": "hide-output"}  # JupyterLab's word -> MyST-NB's
 LINK = re.compile(r"(\]\(\s*<?)([^)\s>]+)")  # ](target
+HREF = re.compile(r'(<a\s+href=")([^"]+)')
 #: What an ipywidget leaves in a notebook that is stored without its state: the beginning of a constructor's call.
 CALL = re.compile(r"(\w+)\(\w+=")
 IN_LAB = (
@@ -115,7 +116,10 @@ def linked(folder: Path, page: str, text: str) -> str:
             shutil.copyfile(source, folder / place)
         return found[1] + os.path.relpath(place, os.path.dirname(page) or ".") + anchor
 
-    return "".join(part if code else LINK.sub(point, part) for part, code in by_code(text))
+    def in_html(found: re.Match) -> str:  # which Sphinx hands on as it is
+        return re.sub(r"\.(?:ipynb|md)(?=#|$)", ".html", point(found))
+
+    return "".join(part if code else HREF.sub(in_html, LINK.sub(point, part)) for part, code in by_code(text))
 
 
 def by_code(text: str):
