@@ -60,3 +60,5 @@ def test_another_seed_and_the_twin(page):
     assert round(100 * int(found) / int(of)) == int(share)
     said = figures(r"told by their pictures in (\d\.\d\d) of the pairs", prose)
     assert said == figures(r"twin's channels in hand, (\d\.\d\d) of the pairs", printed)
+    control = figures(r"picture of \*another\* of the twin's channels: (\d\.\d\d) as well", prose)
+    assert control == said == figures(r"another of its channels' (\d\.\d\d)", printed)
