@@ -446,6 +446,7 @@ def test_no_command_line_ends_in_a_traceback(names, option, text):
         ("train Plain --data HERE/toy --out HERE/text.txt --validate-every 1", 1, "text.txt is a file"),
         ("train Plain --data HERE/toy --out HERE/run --device tpu", 1, "device is one that is here .*, not 'tpu'"),
         ("train Plain --data HERE/toy --out HERE/run --device cuda:99", 1, "one that is here .*, not 'cuda:99'"),
+        ("train Plain --data HERE/toy --out HERE/run --set width=1000", 1, "width is .* at most 4 .*, not 1000"),
         ("experiments", 2, "required: ID"),
         ("experiments Z9", 1, "no experiment 'Z9'; there are N1"),
         ("experiments N1 --workers 0", 1, "workers are processes, at least 1, not 0"),
