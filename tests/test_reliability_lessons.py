@@ -174,7 +174,7 @@ def test_a_lessons_own_training_cell_that_was_interrupted_runs_again(kernel, pat
 
 
 def but_numbers(text: str) -> str:
-    return re.sub(r"\d[\d.,]*", "0", text)
+    return re.sub(r"-?\d[\d.,]*", "0", text)
 
 
 # ------------------------------------------------------------------------------------------------------------- lessons
