@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 import urllib.request
 from collections.abc import Sequence
 from http.client import HTTPException
@@ -21,10 +22,32 @@ from urllib.parse import urlsplit
 from inception_lessons import locks
 
 ATTEMPTS = 100  # at one server, as long as each brings more
+LEAST, WITHIN = 60_000, 60.0  # bytes that a server must bring, and in how many seconds: 1 kB/s
 
 
 class _Unwritable(Exception):
     """The folder's fault and no server's: another mirror would not help."""
+
+
+class _TooSlow(Exception):
+    """A server that is never silent for long, and yet would never come to an end."""
+
+
+class _Pace:
+    """Looks every ``WITHIN`` seconds at what one server has brought since the last look, over all its connections."""
+
+    def __init__(self):
+        self.since, self.came = time.monotonic(), 0
+
+    def add(self, count: int) -> None:
+        """So many bytes have come now. Raises _TooSlow if it was time to look and they were fewer than ``LEAST``."""
+        self.came += count
+        seconds = time.monotonic() - self.since
+        if seconds < WITHIN:
+            return
+        if self.came < LEAST:
+            raise _TooSlow(f"it sent only {self.came:,} bytes in {seconds:.0f} s")
+        self.since, self.came = time.monotonic(), 0
 
 
 def cache_folder() -> Path:
@@ -65,7 +88,9 @@ def download(
     the first eight in their names. Eight tell a damaged file from a whole one, but not a forged one, so what is fetched
     must be read as data all the same. A file that is there already is verified, and fetched again if it is another.
     `size` in bytes where it is known; else the server's word counts. `timeout`: seconds of silence after which a server
-    is given up. `say`: what is printed of size and time. `otherwise`: what an error advises.
+    is given up; one that is not silent is given up when it brings fewer than `LEAST` bytes (60,000) in `WITHIN` seconds
+    (60), a twentieth of what a slow network of 20 kB/s brings. `say`: what is printed of size and time. `otherwise`:
+    what an error advises.
 
     Raises ConnectionError if no mirror gives the file (what has come is kept), OSError if it cannot be written.
     ValueError for arguments that name no file: no mirror, no checksum, or no time.
@@ -177,6 +202,7 @@ def _bring(url: str, part: Path, size: int | None, timeout: float) -> None:
     """Bring `part` to its full size from one server, again and again as long as each connection brings more."""
     from tqdm.auto import tqdm
 
+    pace = _Pace()
     for _ in range(ATTEMPTS):
         have = _have(part)
         if have == size:
@@ -194,8 +220,11 @@ def _bring(url: str, part: Path, size: int | None, timeout: float) -> None:
                     while chunk := answer.read1(1 << 16):
                         _write(file, chunk)
                         progress.update(len(chunk))
+                        pace.add(len(chunk))
         except TimeoutError:
             raise ConnectionError(f"it sent nothing for {timeout:g} s") from None
+        except _TooSlow as error:
+            raise ConnectionError(str(error)) from None
         except HTTPError as error:
             if error.code != 416 or size is not None or not _is_past(error.headers.get("Content-Range"), have):
                 raise

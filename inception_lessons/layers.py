@@ -20,6 +20,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 VALID = 0
 #: Starting weights by name, for ``initialize``.
 INITS = ("he", "truncated", "torch")
+#: Above these a network is too large to be meant, and a slip is answered at once instead of when the memory is full. At
+#: width 4 it has about 16 times the paper's weights; TF-slim's longest row has 20 modules; ImageNet has 21,841 classes.
+WIDEST, MOST_BLOCKS, MOST_CLASSES = 4, 100, 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +78,7 @@ def channels(count: int, width: float) -> int:
     """``count`` filters of the paper -> filters at this width: a multiple of 4, at least 4.
 
     Width 1 is the paper's network, untouched. Thin networks keep multiples of 4 because odd channel counts are slow.
-    Raises ValueError for fewer than one filter, or a width that is no number above 0.
+    Raises ValueError for fewer than one filter, or a width that is no number above 0 and at most ``WIDEST``.
     """
     _check_whole("the count of filters", count)
     _check_width(width)
@@ -348,12 +351,15 @@ class Shift(nn.Module):
 
 
 def check_blocks(blocks: tuple[int, ...], groups: str, most: tuple[int, ...] | None = None, *, length: int = 3) -> None:
-    """Raise ValueError unless ``blocks`` says for each of the groups how many modules to keep, or to have."""
+    """Raise ValueError unless ``blocks`` says for each of the groups how many modules to keep (at most ``most``), or to
+    have (at most ``MOST_BLOCKS`` in a group).
+    """
     whole = isinstance(blocks, tuple | list) and all(isinstance(n, int) and not isinstance(n, bool) for n in blocks)
     if not whole or len(blocks) != length:
         raise ValueError(f"blocks is {length} whole numbers, how many modules of {groups} there are, not {blocks!r}")
-    if min(blocks) < 0 or (most and any(kept > limit for kept, limit in zip(blocks, most, strict=True))):
-        limit = f"at most {most}" if most else "none below 0"
+    limits = most or (MOST_BLOCKS,) * length
+    if min(blocks) < 0 or any(kept > limit for kept, limit in zip(blocks, limits, strict=True)):
+        limit = f"at most {most}" if most else f"none below 0 or above {MOST_BLOCKS}"
         raise ValueError(f"blocks says how many modules of {groups} there are, {limit}, not {blocks!r}")
 
 
@@ -364,8 +370,12 @@ def check_choice(name: str, value: object, choices: tuple) -> None:
 
 
 def check_size(num_classes: int, width: float) -> None:
-    """Raise ValueError unless a network can have so many classes and be so wide."""
+    """Raise ValueError unless a network can have so many classes, at most ``MOST_CLASSES``, and be so wide: above 0, at
+    most ``WIDEST``.
+    """
     _check_whole("num_classes", num_classes)
+    if num_classes > MOST_CLASSES:
+        raise ValueError(f"num_classes is a whole number of at most {MOST_CLASSES:,}, not {num_classes!r}")
     _check_width(width)
 
 
@@ -382,8 +392,8 @@ def _check_unit(c_in: int, c_out: int, kernel: int | tuple[int, int], stride: in
 
 
 def _check_width(width: float) -> None:
-    if not isinstance(width, int | float) or isinstance(width, bool) or not 0 < width < math.inf:
-        raise ValueError(f"width is a number above 0 (1 is the paper's), not {width!r}")
+    if not isinstance(width, int | float) or isinstance(width, bool) or not 0 < width <= WIDEST:
+        raise ValueError(f"width is a number above 0 and at most {WIDEST} (1 is the paper's), not {width!r}")
 
 
 def check_images(x: Tensor, smallest: int = 1) -> None:

@@ -58,6 +58,11 @@ def _train(chosen: argparse.Namespace, recipe: Recipe, share: Share) -> str:
     images = _images(chosen)
     arguments = {"num_classes": len(images.classes), **dict(chosen.set)}
     settings = _settings(chosen, recipe, images, arguments)
+    try:
+        with torch.device("meta"):  # no numbers yet: a slip in --set is answered before there is a folder
+            weights.build(chosen.network, arguments, chosen.preset)
+    except TypeError as error:
+        raise ValueError(f"--set does not fit {chosen.network}: {error}") from error
     with _alone(Path(chosen.out), share):
         return _run(chosen, recipe, share, images, arguments, settings)
 
@@ -85,10 +90,7 @@ def _alone(folder: Path, share: Share) -> Iterator[None]:
 def _run(chosen, recipe: Recipe, share: Share, images: data.ImageSet, arguments: dict, settings: dict) -> str:
     checkpoint = Checkpoint(Path(chosen.out), settings, chosen.save_every, share)
     torch.manual_seed(chosen.seed)
-    try:
-        model = share.prepare(weights.build(chosen.network, arguments, chosen.preset))
-    except TypeError as error:
-        raise ValueError(f"--set does not fit {chosen.network}: {error}") from error
+    model = share.prepare(weights.build(chosen.network, arguments, chosen.preset))
     log = None
     if share.rank == 0:
         print(

@@ -1,5 +1,6 @@
 """A web server on this machine that misbehaves on request: what tests of downloads fetch from."""
 
+import contextlib
 import http.server
 import os
 import socket
@@ -18,6 +19,9 @@ class Server:
     | drops | hangs up after 100,000 bytes, each time |
     | drops once | hangs up after 120,000 bytes, the first time |
     | stalls | falls silent after 120,000 bytes, the first time |
+    | drips | after 120,000 bytes a byte every 0.05 s, the first time; hangs up after 3 s |
+    | drips and drops | the same, but hangs up after each of the bytes |
+    | slow | 20,000 bytes a second, all the way |
     | lies | other bytes, as many |
     | page, html page | something short instead; the second says that it is HTML |
     | missing | 404 |
@@ -72,8 +76,16 @@ class Server:
         rest = body[start:]
         if self.manner in ("drops", "resets"):
             rest = rest[:100_000]
-        if self.manner in ("stalls", "drops once") and len(self.ranges) == 1:
+        if self.manner in ("stalls", "drops once", "drips and drops") and len(self.ranges) == 1:
             rest = rest[:120_000]
+        if self.manner == "drips and drops" and 1 < len(self.ranges) <= 60:
+            self.release.wait(0.05)
+            rest = rest[:1]
+        if self.manner == "slow":
+            return self.trickle(request, rest, 1_000)
+        if self.manner == "drips" and len(self.ranges) == 1:
+            request.wfile.write(rest[:120_000])
+            return self.trickle(request, rest[120_000:120_060], 1)
         request.wfile.write(rest)
         if self.manner == "stalls":
             request.wfile.flush()
@@ -83,6 +95,14 @@ class Server:
             time.sleep(0.2)  # what was sent should arrive first
             request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             os.close(request.connection.detach())
+
+    def trickle(self, request: http.server.BaseHTTPRequestHandler, rest: bytes, count: int) -> None:
+        """So many bytes at a time, every 0.05 s, until they are all sent or nobody reads them any more."""
+        with contextlib.suppress(OSError):
+            for start in range(0, len(rest), count):
+                request.wfile.write(rest[start : start + count])
+                request.wfile.flush()
+                self.release.wait(0.05)
 
     def close(self) -> None:
         self.release.set()

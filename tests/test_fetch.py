@@ -173,6 +173,31 @@ def test_a_stalled_server_is_given_up_and_the_part_is_kept(serve, get):
     assert only_the_file(get)
 
 
+@pytest.mark.parametrize("manner", ["drips", "drips and drops"])
+def test_a_server_that_is_never_silent_and_never_done_is_given_up(serve, get, monkeypatch, manner):
+    """Each byte comes well before the time-out, which begins anew with it: only the pace tells."""
+    monkeypatch.setattr(fetch, "LEAST", 300)  # at most 20 come a second
+    monkeypatch.setattr(fetch, "WITHIN", 0.3)
+    start = time.monotonic()
+    with pytest.raises(ConnectionError, match=r"sent only \d+ bytes in \d s.*the same call goes on from there"):
+        get(serve(manner))
+    assert time.monotonic() - start < 2
+    kept = get.part.read_bytes()
+    assert kept == CONTENT[: len(kept)] and 120_000 <= len(kept) < 120_060 and not get.path.exists()
+    get(serve("drips"), serve("well"))
+    assert only_the_file(get)
+
+
+def test_a_slow_and_honest_server_is_not_given_up(serve, get, monkeypatch):
+    """20 kB/s against the 1 kB/s of the rule; the half second that it takes is five times looked at."""
+    assert (fetch.LEAST, fetch.WITHIN) == (60_000, 60.0), "as the docstring says"
+    keep_part(get, CONTENT[:290_000])
+    monkeypatch.setattr(fetch, "LEAST", 100)
+    monkeypatch.setattr(fetch, "WITHIN", 0.1)
+    get(serve("slow"))
+    assert only_the_file(get)
+
+
 def test_without_a_network_the_reason_is_said(serve, get):
     server = serve("well")
     server.close()

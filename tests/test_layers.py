@@ -305,12 +305,15 @@ def test_blocks_are_whole_numbers_for_each_group(blocks):
         layers.check_blocks(blocks, "kinds A, B, C")
 
 
-@pytest.mark.parametrize(("blocks", "most"), [((1, -1, 1), None), ((2, 1, 1), (1, 1, 1)), ((0, 0, -1), (1, 1, 1))])
+@pytest.mark.parametrize(
+    ("blocks", "most"), [((1, -1, 1), None), ((1, 101, 1), None), ((2, 1, 1), (1, 1, 1)), ((0, 0, -1), (1, 1, 1))]
+)
 def test_blocks_have_their_limits(blocks, most):
-    limit = r"at most \(1, 1, 1\)" if most else "none below 0"
+    limit = r"at most \(1, 1, 1\)" if most else "none below 0 or above 100"
     with pytest.raises(ValueError, match=rf"modules of groups 1 to 3 there are, {limit}, not \({blocks[0]}, "):
         layers.check_blocks(blocks, "groups 1 to 3", most)
     layers.check_blocks([0, 1, 1], "groups 1 to 3", most)
+    layers.check_blocks((0, 100, 1), "groups 1 to 3", most and (1, 100, 1))
 
 
 def test_choices_are_told():
@@ -327,10 +330,13 @@ def test_a_deviation_is_a_number_above_0(deviation):
         layers.Scope(deviation=deviation)
 
 
-@pytest.mark.parametrize("width", [float("inf"), float("nan"), True, 0])
-def test_a_width_is_a_number_above_0(width):
-    with pytest.raises(ValueError, match=f"width is a number above 0 .*, not {width!r}"):
+@pytest.mark.parametrize("width", [float("inf"), float("nan"), True, 0, 4.01, 10**400])
+def test_a_width_is_a_number_above_0_and_not_absurd(width):
+    with pytest.raises(ValueError, match=f"width is a number above 0 and at most 4 .*, not {width!r}"):
         layers.check_size(10, width)
+    layers.check_size(100_000, 4)
+    with pytest.raises(ValueError, match="num_classes is a whole number of at most 100,000, not 100001"):
+        layers.check_size(100_001, 4)
 
 
 def test_a_choice_is_of_the_same_type():

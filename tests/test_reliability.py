@@ -26,8 +26,9 @@ from inception_lessons.__main__ import main
 
 PACKAGE = Path(inception_lessons.__file__).parent
 MODULES = (
-    "layers", "batch_norm", "baselines", "googlenet", "inception_v3", "inception_resnet", "data", "train", "measure",
-    "look", "weights", "plots", "experiments", "fetch", "export", "assignments", "locks", "processes",
+    "layers", "batch_norm", "baselines", "googlenet", "bn_inception", "inception_v3", "inception_v4",
+    "inception_resnet", "data", "train", "measure", "look", "weights", "plots", "experiments", "fetch", "export",
+    "assignments", "locks", "processes",
 )  # fmt: skip
 V, F, N, D = ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError
 
@@ -57,6 +58,19 @@ SLIPS = [
     ("net(np.zeros((1, 3, 32, 32)))", V, "as a tensor .* not as ndarray"),
     ("v1(torch.zeros(1, 3, 4, 32))", V, r"at least 7 x 7 pixels, not \(4, 32\)"),
     ("googlenet.GoogLeNet(width=inf)", V, "width is a number above 0 .*, not inf"),
+    ("googlenet.GoogLeNet(width=1000)", V, "width is a number above 0 and at most 4 .*, not 1000"),
+    ("googlenet.GoogLeNet(10**12)", V, "num_classes is a whole number of at most 100,000, not 1000000000000"),
+    ("googlenet.GoogLeNet(blocks=(10**6, 5, 2))", V, r"at most \(2, 5, 2\), not \(1000000, 5, 2\)"),
+    ("bn_inception.BNInception(width=1000)", V, "width is a number above 0 and at most 4 .*, not 1000"),
+    ("inception_v3.InceptionV3(width=1000)", V, "width is a number above 0 and at most 4 .*, not 1000"),
+    ("inception_v4.InceptionV4(width=1000)", V, "width is a number above 0 and at most 4 .*, not 1000"),
+    ("inception_v4.InceptionV4(blocks=(10**6, 7, 3))", V, r"or above 100, not \(1000000, 7, 3\)"),
+    ("inception_resnet.InceptionResNetV1(width=1000)", V, "width is a number above 0 and at most 4 .*, not 1000"),
+    ("inception_resnet.InceptionResNetV2(blocks=(5, 10**6, 5))", V, r"or above 100, not \(5, 1000000, 5\)"),
+    ("baselines.AlexNet(width=1000)", V, "width is a number above 0 and at most 4 .*, not 1000"),
+    ("baselines.NIN(10**12)", V, "num_classes is a whole number of at most 100,000, not 1000000000000"),
+    ("baselines.VGG16(blocks=(10**6, 2, 3, 3, 3))", V, r"or above 100, not \(1000000, 2, 3, 3, 3\)"),
+    ("baselines.Plain.laptop(width=1000)", V, "width is a number above 0 and at most 4 .*, not 1000"),
     ("googlenet.Inception(0, 1, 1, 1, 1, 1, 1)", V, "c_in is a whole number of at least 1, not 0"),
     ("googlenet.Inception(3, -1, 1, 1, 1, 1, 1)", V, "c_out is a whole number of at least 1, not -1"),
     # batch norm
@@ -432,6 +446,7 @@ def test_no_command_line_ends_in_a_traceback(names, option, text):
         ("train Plain --data HERE/toy --out HERE/text.txt --validate-every 1", 1, "text.txt is a file"),
         ("train Plain --data HERE/toy --out HERE/run --device tpu", 1, "device is one that is here .*, not 'tpu'"),
         ("train Plain --data HERE/toy --out HERE/run --device cuda:99", 1, "one that is here .*, not 'cuda:99'"),
+        ("train Plain --data HERE/toy --out HERE/run --set width=1000", 1, "width is .* at most 4 .*, not 1000"),
         ("experiments", 2, "required: ID"),
         ("experiments Z9", 1, "no experiment 'Z9'; there are N1"),
         ("experiments N1 --workers 0", 1, "workers are processes, at least 1, not 0"),

@@ -44,26 +44,27 @@ class Kernel:
     """A running kernel that a cell can be run in, and interrupted in the middle."""
 
     def __init__(self):
-        self.manager, self.client = start_new_kernel(extra_arguments=["--log-level=50"])
+        self.manager, self.client = start_new_kernel(extra_arguments=["--log-level=50"], cwd=str(ROOT / "notebooks"))
 
     def run(self, source: str, *, interrupt_at: str = "", timeout: float = 300) -> dict:
         """Run a cell -> its status, error, printed text and the number of pictures shown and updated. With
-        ``interrupt_at`` the kernel is interrupted when this word has been printed.
+        ``interrupt_at`` the kernel is interrupted when this word has been printed, or stands below a picture.
         """
         asked = self.client.execute(source)
-        found = {"error": "", "evalue": "", "text": "", "shown": 0, "updated": 0}
+        found = {"error": "", "evalue": "", "text": "", "printed": "", "shown": 0, "updated": 0}
         end = time.monotonic() + timeout
         while True:
             message = self.client.get_iopub_msg(timeout=max(0.1, end - time.monotonic()))
             if message["parent_header"].get("msg_id") != asked:
                 continue
             kind, content = message["msg_type"], message["content"]
+            said = ""
             if kind == "stream":
                 found["text"] += content["text"]
-                if interrupt_at and interrupt_at in found["text"]:
-                    self.manager.interrupt_kernel()
-                    interrupt_at = ""
+                found["printed"] += content["text"] * (content["name"] == "stdout")
+                said = found["text"]
             elif kind == "display_data":
+                said = content["metadata"].get("image/png", {}).get("alt", "")
                 found["shown"] += "image/png" in content["data"]
             elif kind == "update_display_data":
                 found["updated"] += "image/png" in content["data"]
@@ -71,6 +72,9 @@ class Kernel:
                 found |= {"error": content["ename"], "evalue": content["evalue"]}
             elif kind == "status" and content["execution_state"] == "idle":
                 return found
+            if interrupt_at and interrupt_at in said:
+                self.manager.interrupt_kernel()
+                interrupt_at = ""
 
     def close(self):
         self.client.stop_channels()
@@ -134,6 +138,43 @@ def test_the_model_of_an_interrupted_cell_can_be_looked_at(kernel):
     found = kernel.run("scores = train.evaluate(model, split); print(scores.count, 0 <= scores.accuracy <= 1)")
     assert found["error"] == "" and found["text"].strip() == "64 True"
     assert kernel.run("print(history)")["error"] == "NameError", "a run that did not end leaves no history"
+
+
+def trains(cell) -> bool:
+    """Is this a lesson's own training, drawn while it goes on?"""
+    return cell.cell_type == "code" and "LiveLoss(" in cell.source
+
+
+TRAINING = [path for path in LESSONS if any(map(trains, execute_notebooks.read(path).cells))]
+SOME_TRAINING = TRAINING if os.environ.get("EVERY_LESSON") else TRAINING[1:2]
+
+
+@pytest.mark.parametrize("path", SOME_TRAINING, ids=[path.stem for path in SOME_TRAINING])
+def test_a_lessons_own_training_cell_that_was_interrupted_runs_again(kernel, path):
+    """What stops it is KeyboardInterrupt and nothing else; the same cell and those after it then say what they always
+    say, but for the numbers of the small size.
+    """
+    cells = code_cells(execute_notebooks.read(path))
+    place = next(i for i, cell in enumerate(cells) if trains(cell))
+    for cell in cells[:place]:
+        found = kernel.run(cell.source)
+        assert found["error"] == "" or "raises-exception" in tags(cell), found
+    stopped = kernel.run(cells[place].source, interrupt_at="up to step 1.")
+    assert stopped["error"] == "KeyboardInterrupt" and stopped["shown"] == 1, stopped
+    assert [kernel.run(cells[place].source)[key] for key in ("error", "shown")] == ["", 1]
+    wrong = []
+    for number, cell in enumerate(cells[place + 1 :], place + 2):
+        found = kernel.run(cell.source)
+        if "nbval-ignore-output" in tags(cell) or "raises-exception" in tags(cell):
+            continue
+        stored = "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+        if found["error"] or but_numbers(found["printed"]) != but_numbers(stored):
+            wrong.append(f"code cell {number}: stored {stored!r}, here {found}")
+    assert not wrong, "\n".join(wrong)
+
+
+def but_numbers(text: str) -> str:
+    return re.sub(r"-?\d[\d.,]*", "0", text)
 
 
 # ------------------------------------------------------------------------------------------------------------- lessons
@@ -313,3 +354,24 @@ def test_a_jump_that_ends_in_another_error_is_seen(tmp_path):
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     test_a_learner_who_jumps_ahead_is_told_which_name_is_missing(written(tmp_path, good))
+
+
+PICTURE = """# plots.LiveLoss(
+import time
+from IPython.display import display
+trained += 1
+display({"image/png": "AAAA"}, metadata={"image/png": {"alt": "up to step 1."}}, raw=True)
+time.sleep(1)
+"""
+
+
+def test_a_training_cell_that_does_not_start_anew_is_seen(tmp_path, kernel):
+    def lesson(picture):
+        notebook = planted("trained = 0", picture, "print('once' if trained == 1 else 'more')")
+        notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", name="stdout", text="once\n")]
+        return written(tmp_path, notebook)
+
+    with pytest.raises(AssertionError, match="code cell 3: stored 'once.*more"):
+        test_a_lessons_own_training_cell_that_was_interrupted_runs_again(kernel, lesson(PICTURE))
+    with pytest.raises(AssertionError, match="'error': ''"):  # nothing was interrupted, so nothing is proved
+        test_a_lessons_own_training_cell_that_was_interrupted_runs_again(kernel, lesson(PICTURE.replace("to step", "")))
