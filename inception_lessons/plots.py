@@ -9,6 +9,7 @@ backend is chosen.
 import functools
 import io
 import math
+import re
 import time
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -307,17 +308,27 @@ class Markdown:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence]) -> Markdown:
-    """Column names and rows -> a Markdown table; whole numbers get thousands separators and, like other numbers,
-    stand on the right.
+    """Column names and rows -> a Markdown table; whole numbers get thousands separators. A column of numbers stands on
+    the right, with their units, spreads and gaps: "7 ms", "96%", "0.9 ± 0.1", "0.9 [0.8, 1.0]", "".
 
     Raises ValueError for a row of another length.
     """
     if any(len(row) != len(columns) for row in rows):
         raise ValueError(f"every row needs {len(columns)} entries ({', '.join(columns)})")
-    right = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
     cells = [[f"{v:,}" if isinstance(v, int) and not isinstance(v, bool) else str(v) for v in row] for row in rows]
+    right = [any(row[i] for row in cells) and all(map(_is_number, (row[i] for row in cells)))
+             for i in range(len(columns))]  # fmt: skip
     ruler = ["---:" if r else "---" for r in right]
     return Markdown("\n".join("| " + " | ".join(row) + " |" for row in [list(columns), ruler, *cells]))
+
+
+#: What stands on the right of a table; "01", "3a" and "64 x 56" are names.
+_NUMBER = r"(?:[x<>] )?[+\-−]?(?:(?:0|[1-9][\d,]*)(?:\.\d+)?(?:e[+-]?\d+)?|nan|inf)"
+_MEASURED = re.compile(rf"(?:{_NUMBER}(?: ± {_NUMBER})?(?: ?%| [A-Za-zµ]{{1,3}})?(?: \[{_NUMBER}, {_NUMBER}\])?)?")
+
+
+def _is_number(cell: str) -> bool:
+    return _MEASURED.fullmatch(cell) is not None
 
 
 def source(*things) -> Markdown:
@@ -453,21 +464,23 @@ def maps(image: Tensor, chosen: Tensor, others: Mapping[str, Tensor], *, title: 
     """One image (3, H, W), one feature map (h, w), and rows of further maps {label: (count, h, w)} -> picture, map,
     and rows of small maps.
 
-    Each small map has its own brightness scale: this shows where a channel answers, not how strongly. Raises ValueError
-    for other shapes.
+    Where ``chosen`` is a map of the rows, it is framed there too and named. Each small map has its own brightness
+    scale: this shows where a channel answers, not how strongly. Raises ValueError for other shapes.
     """
     if image.ndim != 3 or image.shape[0] != 3 or chosen.ndim != 2:
         raise ValueError(f"wanted an image (3, H, W) and a map (h, w), not {_came(image)} and {_came(chosen)}")
     if not others or any(rows.ndim != 3 for rows in others.values()):
         shapes = ", ".join(_came(rows) for rows in others.values()) or "nothing"
         raise ValueError(f"further maps are rows {{label: (count, h, w)}}, not {shapes}")
-    figure, _ = canvas(size=(8.0, 4.3), subplot_kw={"visible": False})
+    # By its place in memory: channels that are silent look all alike.
+    place = {(label, c): row.data_ptr() for label, rows in others.items() for c, row in enumerate(rows)}
+    found = [key for key, pointer in place.items() if pointer == chosen.data_ptr()]
+    name = f"chosen, framed: {found[0][0]}, channel {found[0][1]}" if found else "chosen channel"
+    figure, _ = canvas(size=(8.0, 4.7), subplot_kw={"visible": False})
     grid = figure.add_gridspec(2, 2, width_ratios=[1, 2.6])
-    for ax, picture, label in (
-        (figure.add_subplot(grid[0, 0]), image.permute(1, 2, 0).clamp(0, 1), "image"),
-        (figure.add_subplot(grid[1, 0]), chosen, "chosen channel"),
-    ):
-        _bare(ax)
+    for row, (picture, label) in enumerate(((image.permute(1, 2, 0).clamp(0, 1), "image"), (chosen, name))):
+        ax = figure.add_subplot(grid[row, 0])
+        _bare(ax, frame=row == 1 and bool(found))
         ax.imshow(picture.numpy(), interpolation="nearest")
         ax.set_title(label, size=9, weight="normal", loc="center")
     columns = max(len(rows) for rows in others.values())
@@ -475,11 +488,14 @@ def maps(image: Tensor, chosen: Tensor, others: Mapping[str, Tensor], *, title: 
     for r, (label, rows) in enumerate(others.items()):
         for c in range(columns):
             ax = figure.add_subplot(inner[r, c])
-            _bare(ax, hide=c >= len(rows))
+            _bare(ax, hide=c >= len(rows), frame=(label, c) in found)
             if c < len(rows):
                 ax.imshow(rows[c].numpy(), interpolation="nearest")
+            if r == 0:
+                ax.set_title(f"{'channel ' * (c == 0)}{c}", size=9, weight="normal", loc="center", pad=4)
             if c == 0:
                 ax.set_ylabel(label, size=9, rotation=0, ha="right", va="center")
+    figure.supxlabel("bright: the channel answers; each map has a brightness scale of its own", size=9, color=_GREY)
     figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
     return Chart(figure, title, alt)
 
@@ -639,12 +655,12 @@ def _draw_module(ax, form, c_in: int, grid: int, widest: int, beside: list) -> t
     return params, macs, out
 
 
-def _bare(ax, hide: bool = False) -> None:
+def _bare(ax, hide: bool = False, frame: bool = False) -> None:
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.set_visible(not hide)
     for spine in ax.spines.values():
-        spine.set_visible(False)
+        spine.set(visible=frame, linewidth=3, color=PALETTE[1])
 
 
 # ------------------------------------------------------------------------------------------------------------ the race
@@ -778,6 +794,7 @@ def race(
     low, high = _limits(racers, quantity)
     ax.set(xlim=(0, 1.34 * last), ylim=(low, high), yscale="log" if quantity == "loss" else "linear")
     _ticks(ax, by, last, quantity)
+    ax.axvspan(last, 1.34 * last, color="white", linewidth=0, zorder=0.6)  # no grid behind the names
     heads = []
     for i, (name, racer) in enumerate(racers.items()):
         look, x, mean, lowest, highest = look_of(i), *_curve(racer, by, quantity)
@@ -807,7 +824,7 @@ def race(
             [x_head], [y_head], marker, color=look.colour, markersize=7, markeredgewidth=1.5, zorder=6, clip_on=False,
             **hollow,
         )  # fmt: skip
-        heads.append((name, look.colour, x_head, y_head, place.state))
+        heads.append((name, look.colour, marker, x_head, y_head, place.state))
     _name_heads(ax, heads, at, last)
     if at > 0:
         ax.axvline(at, color=_PALE, linewidth=1, zorder=0)
@@ -945,7 +962,8 @@ def _spread(wanted: Sequence[float], gap: float, low: float, high: float) -> lis
 
 
 def _name_heads(ax, heads: list[tuple], at: float, last: float) -> None:
-    """The name of each head, right of it: spread where they would lie on one another, with a thin line to each head.
+    """The name of each head and its marker, right of it: spread where they would lie on one another, with a thin line
+    to each head.
 
     A network that diverged is named where it did, if its name has room before ``at``.
     """
@@ -954,22 +972,24 @@ def _name_heads(ax, heads: list[tuple], at: float, last: float) -> None:
     leaders, colours = [], []
     to_share = (ax.transData + ax.transAxes.inverted()).transform
     width, height = (ax.get_position().width, ax.get_position().height) * ax.figure.get_size_inches()
-    shares = [to_share((x, y)) for _, _, x, y, _ in heads]
-    now = to_share((at, heads[0][3]))[0] if heads else 0
+    shares = [to_share((x, y)) for *_, x, y, _ in heads]
+    now = to_share((at, heads[0][4]))[0] if heads else 0
     # at this size a letter is 0.09 inches wide at most
-    behind = [state == "diverged" and x + 0.03 + 0.09 * len(name) / width < now
+    behind = [state == "diverged" and x + 0.06 + 0.09 * len(name) / width < now
               for (name, *_, state), (x, _) in zip(heads, shares, strict=True)]  # fmt: skip
     for group in (True, False):
         order = sorted((i for i in range(len(heads)) if behind[i] == group), key=lambda i: shares[i][1])
         places = _spread([float(shares[i][1]) for i in order], 0.155 / height, 0.012, 0.988)
         for i, place in zip(order, places, strict=True):
-            name, colour, _, _, state = heads[i]
-            left = (shares[i][0] if group else now) + 0.03
+            name, colour, marker, _, _, state = heads[i]
+            left = (shares[i][0] if group else now) + 0.04
             leaders.append(((*shares[i],), (left, place)))
             colours.append(colour)
+            looks = {"facecolor": "white", "edgecolor": colour} if state == "ended" else {"color": colour}
+            ax.scatter([left], [place], 22, marker=marker, transform=ax.transAxes, zorder=5, clip_on=False, **looks)
             ax.text(
-                left, place, name, transform=ax.transAxes, size=8.5, color=_INK, va="center", bbox=_halo(), zorder=5,
-                style="italic" if state == "ended" else "normal",
+                left + 0.016, place, name, transform=ax.transAxes, size=8.5, color=_INK, va="center", bbox=_halo(),
+                zorder=5, style="italic" if state == "ended" else "normal",
             )  # fmt: skip
     lines = LineCollection(leaders, colors=colours, linewidths=0.7, transform=ax.transAxes, zorder=4, clip_on=False)
     ax.add_collection(lines, autolim=False)
@@ -1365,9 +1385,11 @@ def _few_ticks(axis) -> None:
 
 
 def _name_points(
-    figure, ax, points: Mapping[str, tuple[float, float]], pair: Sequence[str], level: float | None = None
+    figure, ax, points: Mapping[str, tuple[float, float]], pair: Sequence[str], line: Sequence[tuple] = ()
 ) -> None:
-    """Write each name beside its point, where it hits the fewest others, and not on the line at height ``level``."""
+    """Write each name beside its point, where it hits the fewest others, and not on ``line`` through some points."""
+    from matplotlib.path import Path
+
     places = [(9, 0, "left"), (-9, 0, "right"), (0, 12, "center"), (0, -12, "center"), (8, 10, "left")]
     places += [(8, -10, "left"), (-8, 10, "right"), (-8, -10, "right"), (0, 22, "center"), (0, -22, "center")]
     places += [(10, 20, "left"), (-10, 20, "right"), (10, -20, "left"), (-10, -20, "right")]
@@ -1375,14 +1397,14 @@ def _name_points(
     area = ax.get_window_extent()
     dots = {name: ax.transData.transform(point) for name, point in points.items()}
     taken = [text.get_window_extent() for text in ax.texts]
-    line = None if level is None else ax.transData.transform((ax.get_xlim()[0], level))[1]
+    drawn = Path(ax.transData.transform(line)) if line else None
 
     def hits(box, own: str) -> float:
         outside = box.x0 < area.x0 or box.x1 > area.x1 or box.y0 < area.y0 or box.y1 > area.y1
         over = sum(box.overlaps(other) for other in taken)
         near = [(x - box.x0, box.x1 - x, y - box.y0, box.y1 - y) for name, (x, y) in dots.items() if name != own]
         on = sum(min(gaps) > -5 for gaps in near)
-        crosses = line is not None and box.y0 - 2 < line < box.y1 + 2
+        crosses = drawn is not None and drawn.intersects_bbox(box.padded(2), filled=False)
         return 3 * over + 2 * on + 4 * outside + 2 * crosses
 
     for name in sorted(points, key=lambda name: name not in pair):
@@ -1463,7 +1485,8 @@ def shares(rows: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
 @styled
 def roofline(points: Mapping[str, tuple[float, float]], macs: float, moved: float, *, title: str, alt: str) -> Chart:
     """{kind: (multiply-adds a byte, multiply-adds a second)} and what the machine can do at best in a second
-    (multiply-adds, and bytes to and from memory) -> points under a roof. A kind may have more behind a comma.
+    (multiply-adds, and bytes to and from memory) -> points under a roof. A kind, which has a colour, may have more
+    behind a comma, such as its network, which has a marker.
 
     Left of the ridge memory is the limit, right of it arithmetic. Raises ValueError for a value that is not above 0,
     and where there are no points.
@@ -1482,23 +1505,28 @@ def roofline(points: Mapping[str, tuple[float, float]], macs: float, moved: floa
     highest = max([y for _, y in points.values()] + [macs]) / 1e9
     lowest = min([y for _, y in points.values()] + [left * moved]) / 1e9
     ax.set(xscale="log", yscale="log", xlim=(left, right), ylim=(lowest / 1.6, highest * 2.2), title=title)
-    ax.set(xlabel="multiply-adds for each byte moved", ylabel="G multiply-adds a second")
+    ax.set(xlabel="multiply-adds for each byte moved to or from memory", ylabel="G multiply-adds a second")
     for axis in (ax.xaxis, ax.yaxis):
         _few_ticks(axis)
         axis.set_major_formatter("{x:g}")
     ax.annotate(
-        f"arithmetic: {macs / 1e9:.0f} G a second", (ridge, macs / 1e9), xytext=(4, 4), textcoords="offset points",
-        ha="left", va="bottom", size=9,
+        f"limit of arithmetic: {macs / 1e9:.0f} G a second", (ridge, macs / 1e9), xytext=(4, 4),
+        textcoords="offset points", ha="left", va="bottom", size=9,
     )  # fmt: skip
-    ax.annotate(
-        f"memory: {moved / 1e9:.0f} GB a second", (math.sqrt(left * ridge), math.sqrt(left * ridge) * moved / 1e9),
-        xytext=(10, -4), textcoords="offset points", ha="left", va="top", size=9,
+    middle = math.sqrt(left * ridge)
+    ax.text(
+        middle, 1.05 * middle * moved / 1e9, f"limit of memory: {moved / 1e9:.0f} GB a second", ha="center",
+        va="bottom", size=9, rotation=math.degrees(math.atan(moved / 1e9)), rotation_mode="anchor",
+        transform_rotates_text=True,
     )  # fmt: skip
-    for i, (name, (x, y)) in enumerate(points.items()):
-        colour = KINDS.get(name.split(",")[0], KINDS["other kernels"])[0]
-        mark = MARKERS[i % len(MARKERS)]
+    behind = list(dict.fromkeys(name.partition(",")[2] for name in points))
+    for name, (x, y) in points.items():
+        kind, _, more = name.partition(",")
+        colour = KINDS.get(kind, KINDS["other kernels"])[0]
+        mark = MARKERS[behind.index(more) % len(MARKERS)]
         ax.plot([x], [y / 1e9], mark, color=colour, markersize=9, markeredgecolor="white", zorder=3)
-    _name_points(figure, ax, {name: (x, y / 1e9) for name, (x, y) in points.items()}, (), level=macs / 1e9)
+    roof = ((left, left * moved / 1e9), (ridge, macs / 1e9), (right, macs / 1e9))
+    _name_points(figure, ax, {name: (x, y / 1e9) for name, (x, y) in points.items()}, (), line=roof)
     return Chart(figure, title, alt)
 
 
@@ -1620,8 +1648,9 @@ def gallery(
 
 
 @styled
-def filters(groups: Mapping[str, Tensor], *, columns: int = 8, title: str, alt: str) -> Chart:
-    """{label: kernels (count, 3, h, w)} -> the kernels of each group as small pictures, groups side by side.
+def filters(groups: Mapping[str, Tensor], *, columns: int = 16, title: str, alt: str) -> Chart:
+    """{label: kernels (count, 3, h, w)} -> the kernels as small pictures, numbered from 0, a row a group: those of one
+    number stand below each other.
 
     A weight of 0 is mid-grey, and each kernel has a scale of its own: this shows what a filter looks for, not how
     loudly it answers. Raises ValueError for kernels that are not of three colours.
@@ -1629,17 +1658,20 @@ def filters(groups: Mapping[str, Tensor], *, columns: int = 8, title: str, alt: 
     for label, kernels in groups.items():
         if kernels.ndim != 4 or kernels.shape[1] != 3 or len(kernels) == 0:
             raise ValueError(f"wanted kernels (count, 3, h, w) of colours, but {label!r} has {tuple(kernels.shape)}")
-    deepest = max(math.ceil(len(kernels) / columns) for kernels in groups.values())
-    figure, _ = canvas(size=(8.0, 8.0 / (len(groups) * columns) * deepest * 0.97 + 0.8), subplot_kw={"visible": False})
+    deep = math.ceil(max(map(len, groups.values())) / columns)  # so many times all groups, one below the other
+    size = max(1.3 + 0.43 * columns, 0.09 * len(title) + 0.3), 0.35 + deep * (0.45 * len(groups) + 0.22)
+    figure, axes = canvas(deep * len(groups), columns, size=size, squeeze=False)
     figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
-    outer = figure.add_gridspec(1, len(groups), wspace=0.06)
     for g, (label, kernels) in enumerate(groups.items()):
-        inner = outer[g].subgridspec(deepest, columns, wspace=0.1, hspace=0.1)
-        for n, kernel in enumerate(kernels.float()):
-            ax = figure.add_subplot(inner[n // columns, n % columns])
-            _bare(ax)
-            picture = 0.5 + 0.5 * kernel / kernel.abs().max().clamp(min=1e-12)
+        for n in range(deep * columns):
+            ax = axes[n // columns * len(groups) + g, n % columns]
+            _bare(ax, hide=n >= len(kernels))
+            if n >= len(kernels):
+                continue
+            picture = 0.5 + 0.5 * kernels[n].float() / kernels[n].float().abs().max().clamp(min=1e-12)
             ax.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
-            if n == (columns - 1) // 2:
-                ax.set_title(label, size=9.5, weight="normal", loc="center", pad=5)
+            if g == 0:
+                ax.set_title(f"{n}", size=9, weight="normal", loc="center", pad=3)
+            if n % columns == 0:
+                ax.set_ylabel(label, size=9, rotation=0, ha="right", va="center")
     return Chart(figure, title, alt)

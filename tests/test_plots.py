@@ -198,6 +198,36 @@ def test_seeds_of_a_single_value():
     assert plots.seeds({"a": [0.5]}, {"a": (0.5, 0.5)}, xlabel="x", **WORDS).png.startswith(SIGNATURE)
 
 
+def test_maps_frame_the_chosen_channel_though_others_look_the_same():
+    rows = {"1 x 1": torch.zeros(3, 4, 4), "3 x 3": torch.zeros(2, 4, 4)}
+    axes = plots.maps(noise(3, 8, 8), rows["3 x 3"][1], rows, **WORDS).figure.axes
+    framed = [ax for ax in axes if ax.images and ax.spines["left"].get_visible()]
+    large, small = framed
+    assert large.get_title() == "chosen, framed: 3 x 3, channel 1"
+    assert small.get_subplotspec().rowspan.start == small.get_subplotspec().colspan.start == 1, "second row and column"
+    alone = plots.maps(noise(3, 8, 8), torch.zeros(4, 4), rows, **WORDS).figure.axes
+    assert not any(ax.spines["left"].get_visible() for ax in alone if ax.images), "not one of the rows"
+
+
+def test_filters_of_one_number_stand_below_each_other():
+    before, after = noise(5, 3, 2, 2), noise(5, 3, 2, 2, seed=1)
+    axes = plots.filters({"before": before, "after": after}, columns=3, **WORDS).figure.axes
+    shown = {ax.get_subplotspec().num1: ax for ax in axes if ax.images}
+    assert sorted(shown) == [0, 1, 2, 3, 4, 5, 6, 7, 9, 10]
+    assert [shown[k].get_title() for k in (0, 1, 2, 6, 7)] == list("01234")
+    assert [shown[k].get_ylabel() for k in (0, 3, 6, 9)] == ["before", "after"] * 2
+    for n, cell in enumerate((3, 4, 5, 9, 10)):
+        wanted = (0.5 + 0.5 * after[n] / after[n].max()).permute(1, 2, 0)
+        np.testing.assert_allclose(shown[cell].images[0].get_array(), wanted)
+
+
+def test_a_point_of_the_roof_has_the_colour_of_its_kind_and_the_marker_of_its_network():
+    names = ("1 x 1, V1", "3 x 3, V1", "1 x 1, V3")
+    chart = plots.roofline({name: (9.0 + i, 4e10) for i, name in enumerate(names)}, 2e11, 2e10, **WORDS)
+    a, b, c = chart.figure.axes[0].get_lines()[2:]
+    assert a.get_color() == c.get_color() != b.get_color() and a.get_marker() == b.get_marker() != c.get_marker()
+
+
 def test_matrix_draws_borders_between_groups():
     ax = CHARTS["matrix"](0).figure.axes[0]
     assert sorted({line.get_ydata()[0] for line in ax.get_lines() if line.get_ydata()[0] == line.get_ydata()[1]}) == [
@@ -496,6 +526,14 @@ def test_table():
     assert table._repr_markdown_() == repr(table) == table.text
     assert plots.table(["a"], []).text == "| a |\n| --- |"
     assert plots.table(["right"], [[True], [False]]).text.splitlines()[2:] == ["| True |", "| False |"]
+    columns = {
+        "---:": ["96%", "-0.74 ± 0.61", "7.7e-09", "x 62.1", "0.738 [0.696, 0.780]", "7.1 ms", "+0.28", 1234, 0.5],
+        "---": ["64 x 56", "01", "3a", "2 of 3", "", "5 to 6 days", "V1", None, "at 0.5"],
+    }
+    for ruler, cells in columns.items():
+        for cell in cells:
+            assert plots.table(["a"], [[cell], [""]]).text.splitlines()[1] == f"| {ruler} |", cell
+            assert plots.table(["a"], [[cell], ["V1"]]).text.splitlines()[1] == "| --- |", "one word, and it is text"
     with pytest.raises(ValueError, match=r"every row needs 2 entries \(a, b\)"):
         plots.table(["a", "b"], [[1, 2], [3]])
 
