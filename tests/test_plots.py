@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from inception_lessons import plots
+from inception_lessons.plots import base, compare, curves, racing
 from inception_lessons.train import History, Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,7 +125,7 @@ def pixels(chart):
 
 def test_every_public_chart_is_tested():
     public = {name for name, thing in vars(plots).items() if not name.startswith("_") and callable(thing)}
-    own = {name for name in public if getattr(getattr(plots, name), "__module__", "") == plots.__name__}
+    own = {name for name in public if getattr(plots, name).__module__.startswith(f"{plots.__name__}.")}
     assert own - OTHERS == {name.split(",")[0] for name in CHARTS}
 
 
@@ -359,7 +360,7 @@ def test_what_stands_for_different_things_differs_in_colour_or_in_more(sight):
     """10 is four times what is just noticeable: enough for areas and thick lines that do not touch."""
     from inception_lessons.widgets import lesson_04, lesson_05
 
-    filled = [(plots.PALETTE[i % 8], plots._HATCHES[(i + i // 8) % 4]) for i in range(16)]  # as `bars` draws groups
+    filled = [(plots.PALETTE[i % 8], curves._HATCHES[(i + i // 8) % 4]) for i in range(16)]  # as `bars` draws groups
     for looks in (list(plots.KINDS.values()), filled):
         for (i, j), distance in distances([colour for colour, _ in looks], sight).items():
             assert distance > 10 or looks[i][1] != looks[j][1], (looks[i], looks[j])
@@ -413,7 +414,7 @@ def test_scale_faults_know_bad_scales():
 
 def test_no_other_scale_is_used():
     """In the package, in lessons and in assignments: a new one must join SCALES, and be tested."""
-    used = {plots._STYLE["image.cmap"]}
+    used = {base._STYLE["image.cmap"]}
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "inception_lessons").rglob("*.py")]
     for path in (ROOT / "notebooks").rglob("*.ipynb"):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
@@ -460,7 +461,7 @@ def page(monkeypatch):
         return page.handles[-1]
 
     monkeypatch.setattr(IPython.display, "display", display)
-    monkeypatch.setattr(plots.time, "monotonic", lambda: page.now)
+    monkeypatch.setattr(curves.time, "monotonic", lambda: page.now)
     return page
 
 
@@ -876,13 +877,13 @@ def test_labels_are_spread_as_near_as_can_be(seed):
 
     wanted = sorted(noise(9, seed=seed).tolist())
     gap = 0.05 + 0.02 * seed
-    found = plots._spread(wanted, gap, -0.1, 1.1)
+    found = racing._spread(wanted, gap, -0.1, 1.1)
     gap = min(gap, 1.2 / 8)
     bare = isotonic_regression([height - gap * k for k, height in enumerate(wanted)]).x
     assert found == pytest.approx([min(max(b, -0.1), 1.1 - 8 * gap) + gap * k for k, b in enumerate(bare)])
     assert all(b - a >= gap - 1e-9 for a, b in zip(found, found[1:], strict=False))
     assert -0.1 - 1e-9 <= found[0] and found[-1] <= 1.1 + 1e-9
-    assert plots._spread([0.2, 0.5, 0.9], 0.1, 0, 1) == pytest.approx([0.2, 0.5, 0.9]), "who does not touch stays"
+    assert racing._spread([0.2, 0.5, 0.9], 0.1, 0, 1) == pytest.approx([0.2, 0.5, 0.9]), "who does not touch stays"
 
 
 # -------------------------------------------------------------------------------------------------- linked views, ranks
@@ -924,7 +925,7 @@ def test_linked_views_agree_with_the_numbers():
      (1.9e9, "1.90 G"), (403_050, "403 k"), (5.2e15, "5,200 T"), (0, "0"), (12, "12")],
 )  # fmt: skip
 def test_costs_are_said_in_three_figures(value, words):
-    assert plots._short(value) == words
+    assert compare._short(value) == words
 
 
 def test_ranks_are_those_of_scipy():
