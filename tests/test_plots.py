@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from inception_lessons import plots
+from inception_lessons.plots import base, compare, curves, racing
 from inception_lessons.train import History, Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,7 +125,7 @@ def pixels(chart):
 
 def test_every_public_chart_is_tested():
     public = {name for name, thing in vars(plots).items() if not name.startswith("_") and callable(thing)}
-    own = {name for name in public if getattr(getattr(plots, name), "__module__", "") == plots.__name__}
+    own = {name for name in public if getattr(plots, name).__module__.startswith(f"{plots.__name__}.")}
     assert own - OTHERS == {name.split(",")[0] for name in CHARTS}
 
 
@@ -196,6 +197,36 @@ def test_seeds_show_each_seed_the_mean_and_the_interval():
 
 def test_seeds_of_a_single_value():
     assert plots.seeds({"a": [0.5]}, {"a": (0.5, 0.5)}, xlabel="x", **WORDS).png.startswith(SIGNATURE)
+
+
+def test_maps_frame_the_chosen_channel_though_others_look_the_same():
+    rows = {"1 x 1": torch.zeros(3, 4, 4), "3 x 3": torch.zeros(2, 4, 4)}
+    axes = plots.maps(noise(3, 8, 8), rows["3 x 3"][1], rows, **WORDS).figure.axes
+    framed = [ax for ax in axes if ax.images and ax.spines["left"].get_visible()]
+    large, small = framed
+    assert large.get_title() == "chosen, framed: 3 x 3, channel 1"
+    assert small.get_subplotspec().rowspan.start == small.get_subplotspec().colspan.start == 1, "second row and column"
+    alone = plots.maps(noise(3, 8, 8), torch.zeros(4, 4), rows, **WORDS).figure.axes
+    assert not any(ax.spines["left"].get_visible() for ax in alone if ax.images), "not one of the rows"
+
+
+def test_filters_of_one_number_stand_below_each_other():
+    before, after = noise(5, 3, 2, 2), noise(5, 3, 2, 2, seed=1)
+    axes = plots.filters({"before": before, "after": after}, columns=3, **WORDS).figure.axes
+    shown = {ax.get_subplotspec().num1: ax for ax in axes if ax.images}
+    assert sorted(shown) == [0, 1, 2, 3, 4, 5, 6, 7, 9, 10]
+    assert [shown[k].get_title() for k in (0, 1, 2, 6, 7)] == list("01234")
+    assert [shown[k].get_ylabel() for k in (0, 3, 6, 9)] == ["before", "after"] * 2
+    for n, cell in enumerate((3, 4, 5, 9, 10)):
+        wanted = (0.5 + 0.5 * after[n] / after[n].max()).permute(1, 2, 0)
+        np.testing.assert_allclose(shown[cell].images[0].get_array(), wanted)
+
+
+def test_a_point_of_the_roof_has_the_colour_of_its_kind_and_the_marker_of_its_network():
+    names = ("1 x 1, V1", "3 x 3, V1", "1 x 1, V3")
+    chart = plots.roofline({name: (9.0 + i, 4e10) for i, name in enumerate(names)}, 2e11, 2e10, **WORDS)
+    a, b, c = chart.figure.axes[0].get_lines()[2:]
+    assert a.get_color() == c.get_color() != b.get_color() and a.get_marker() == b.get_marker() != c.get_marker()
 
 
 def test_matrix_draws_borders_between_groups():
@@ -329,7 +360,7 @@ def test_what_stands_for_different_things_differs_in_colour_or_in_more(sight):
     """10 is four times what is just noticeable: enough for areas and thick lines that do not touch."""
     from inception_lessons.widgets import lesson_04, lesson_05
 
-    filled = [(plots.PALETTE[i % 8], plots._HATCHES[(i + i // 8) % 4]) for i in range(16)]  # as `bars` draws groups
+    filled = [(plots.PALETTE[i % 8], curves._HATCHES[(i + i // 8) % 4]) for i in range(16)]  # as `bars` draws groups
     for looks in (list(plots.KINDS.values()), filled):
         for (i, j), distance in distances([colour for colour, _ in looks], sight).items():
             assert distance > 10 or looks[i][1] != looks[j][1], (looks[i], looks[j])
@@ -383,7 +414,7 @@ def test_scale_faults_know_bad_scales():
 
 def test_no_other_scale_is_used():
     """In the package, in lessons and in assignments: a new one must join SCALES, and be tested."""
-    used = {plots._STYLE["image.cmap"]}
+    used = {base._STYLE["image.cmap"]}
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "inception_lessons").rglob("*.py")]
     for path in (ROOT / "notebooks").rglob("*.ipynb"):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
@@ -430,7 +461,7 @@ def page(monkeypatch):
         return page.handles[-1]
 
     monkeypatch.setattr(IPython.display, "display", display)
-    monkeypatch.setattr(plots.time, "monotonic", lambda: page.now)
+    monkeypatch.setattr(curves.time, "monotonic", lambda: page.now)
     return page
 
 
@@ -496,6 +527,14 @@ def test_table():
     assert table._repr_markdown_() == repr(table) == table.text
     assert plots.table(["a"], []).text == "| a |\n| --- |"
     assert plots.table(["right"], [[True], [False]]).text.splitlines()[2:] == ["| True |", "| False |"]
+    columns = {
+        "---:": ["96%", "-0.74 ± 0.61", "7.7e-09", "x 62.1", "0.738 [0.696, 0.780]", "7.1 ms", "+0.28", 1234, 0.5],
+        "---": ["64 x 56", "01", "3a", "2 of 3", "", "5 to 6 days", "V1", None, "at 0.5"],
+    }
+    for ruler, cells in columns.items():
+        for cell in cells:
+            assert plots.table(["a"], [[cell], [""]]).text.splitlines()[1] == f"| {ruler} |", cell
+            assert plots.table(["a"], [[cell], ["V1"]]).text.splitlines()[1] == "| --- |", "one word, and it is text"
     with pytest.raises(ValueError, match=r"every row needs 2 entries \(a, b\)"):
         plots.table(["a", "b"], [[1, 2], [3]])
 
@@ -838,13 +877,13 @@ def test_labels_are_spread_as_near_as_can_be(seed):
 
     wanted = sorted(noise(9, seed=seed).tolist())
     gap = 0.05 + 0.02 * seed
-    found = plots._spread(wanted, gap, -0.1, 1.1)
+    found = racing._spread(wanted, gap, -0.1, 1.1)
     gap = min(gap, 1.2 / 8)
     bare = isotonic_regression([height - gap * k for k, height in enumerate(wanted)]).x
     assert found == pytest.approx([min(max(b, -0.1), 1.1 - 8 * gap) + gap * k for k, b in enumerate(bare)])
     assert all(b - a >= gap - 1e-9 for a, b in zip(found, found[1:], strict=False))
     assert -0.1 - 1e-9 <= found[0] and found[-1] <= 1.1 + 1e-9
-    assert plots._spread([0.2, 0.5, 0.9], 0.1, 0, 1) == pytest.approx([0.2, 0.5, 0.9]), "who does not touch stays"
+    assert racing._spread([0.2, 0.5, 0.9], 0.1, 0, 1) == pytest.approx([0.2, 0.5, 0.9]), "who does not touch stays"
 
 
 # -------------------------------------------------------------------------------------------------- linked views, ranks
@@ -886,7 +925,7 @@ def test_linked_views_agree_with_the_numbers():
      (1.9e9, "1.90 G"), (403_050, "403 k"), (5.2e15, "5,200 T"), (0, "0"), (12, "12")],
 )  # fmt: skip
 def test_costs_are_said_in_three_figures(value, words):
-    assert plots._short(value) == words
+    assert compare._short(value) == words
 
 
 def test_ranks_are_those_of_scipy():

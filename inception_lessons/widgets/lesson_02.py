@@ -339,12 +339,17 @@ def unit_chart(bands: Mapping[str, Sequence[Sequence[float]]], *, every: int, ti
             ax.plot(x, line, color=plots.look_of(i).colour, linestyle=style, linewidth=1.4, label=f"{label} percentile")
         ax.set_title(name, size=10, weight="normal")
         ax.set_xlabel("step")
+        ax.locator_params(axis="x", nbins=5)
         told.append(
             f"{name}: the band is {high[0] - low[0]:.2g} wide at first and {high[-1] - low[-1]:.2g} at the end, its "
             f"middle between {min(middle):.2g} and {max(middle):.2g}"
         )
     axes[0, 0].set_ylabel("input of one sigmoid")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
+    legend = figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9, handlelength=3
+    )
+    for handle in legend.legend_handles:
+        handle.set_color("#555555")  # the lines mean the same in every panel, whatever its colour
     figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
     return plots.Chart(
         figure, title, alt or f"15th, 50th and 85th percentile of one unit's input by step. {'. '.join(told)}."
