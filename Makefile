@@ -4,9 +4,6 @@ PYTHON ?= $(shell .venv/bin/python -V >/dev/null 2>&1 && echo .venv/bin/python |
 ARGS =
 SETUP =
 
-# Two lessons at once, or a lesson beside another program: a thread that waits for another one sleeps, and takes no core.
-export OMP_WAIT_POLICY ?= PASSIVE
-
 # .venv first on the PATH: notebooks and nbgrader start programs by name. The kernels of .venv win over a user's own.
 inside = PATH="$$PWD/.venv/bin:$$PATH" JUPYTER_PREFER_ENV_PATH=1 .venv/bin/python
 python = "$(PYTHON)"

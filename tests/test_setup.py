@@ -163,15 +163,6 @@ def test_make_alone_lists_every_target():
         assert planned.returncode == 0, planned.stderr
 
 
-def test_waiting_threads_sleep_unless_somebody_says_otherwise(tmp_path):
-    rules = tmp_path / "Makefile"
-    rules.write_text(f"include {ROOT / 'Makefile'}\nasked:\n\t@echo $$OMP_WAIT_POLICY\n")
-    free = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    for given, wanted in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
-        asked = subprocess.run(["make", "asked"], cwd=tmp_path, env=free | given, capture_output=True, text=True)
-        assert asked.stdout.split() == [wanted], asked.stderr
-
-
 def test_make_passes_on_what_was_asked():
     lab = run("make", "-n", "lab", "ARGS=--no-browser").stdout
     assert lab.index("inception_lessons assignments copy") < lab.index("jupyterlab")  # a learner's copies come first
