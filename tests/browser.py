@@ -422,6 +422,14 @@ class NotebookPage:
             known,
         )
 
+    def cut_labels(self) -> list[str]:
+        """Labels of controls that end in dots, because there is no room for the whole."""
+        return self.page.eval_on_selector_all(
+            ".jp-OutputArea .jupyter-widgets .widget-label",
+            """all => all.filter(node => node.scrollWidth > node.clientWidth)
+                    .map(node => `the label ${JSON.stringify(node.textContent)} is cut off`)""",
+        )
+
     def barriers(self) -> list[str]:
         """What axe says of the cells' outputs, widgets included; JupyterLab's own frame is not asked about."""
         return barriers(self.page, ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output")

@@ -141,7 +141,7 @@ def test_a_lesson_runs_and_each_control_answers(path, lab):
     page.screenshot(SCREENSHOTS / f"{path.stem}.png")
     assert page.errors() == [] and passed
     assert page.pictures_without_alt() == []
-    assert page.unknown_controls() == [] and page.barriers() == []
+    assert page.unknown_controls() == [] and page.barriers() == [] and page.cut_labels() == []
     found = [fault for control in page.controls() for fault in control.faults()]
     page.screenshot(SCREENSHOTS / f"{path.stem}_moved.png")
     assert found == [] and page.errors() == []
@@ -154,6 +154,9 @@ def test_every_kind_of_control_is_moved_by_mouse_and_by_keyboard(lab):
     page.screenshot(SCREENSHOTS / "harness.png")
     assert page.errors() == [] and page.pictures_without_alt() == [] and page.unknown_controls() == []
     assert page.cells()[0]["outputs"][0]["text"] == "budget smoke\n"
+    assert page.cut_labels() == []
+    page.page.add_style_tag(content=".widget-label { width: 20px !important; }")
+    assert any("is cut off" in said for said in page.cut_labels())
     controls = page.controls()
     handles = [kind for kind, made in KINDS.items() for text in made for _ in range(1 + ("Range" in text))]
     assert [control.kind for control in controls] == [*handles, "button"]

@@ -186,7 +186,7 @@ def reduction_chooser(
     controls = {
         "how": choice("reduction", ways, ways[0]),
         "c_in": stops("channels in", (24, 48, 96, 192, 320, 768), channels),
-        "times": stops("times as many out", (1.25, 1.5, 2, 3), 2),
+        "times": stops("times wider", (1.25, 1.5, 2, 3), 2),
         "grid": choice("grid", [(f"{side} x {side}", side) for side in (8, 16, 34, 72)], grid),
     }
 
@@ -246,7 +246,8 @@ def _words(unit: nn.Module) -> str:
 
 
 def _millions(count: int) -> str:
-    return f"{count / 1e6:,.1f} M" if count >= 1e7 else f"{count / 1e6:.3f} M"
+    places = 1 if count >= 1e7 else 2 if count >= 1e6 else 3
+    return f"{count / 1e6:,.{places}f} M"
 
 
 @plots.styled
