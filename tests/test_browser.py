@@ -198,6 +198,25 @@ def test_a_race_is_played_paused_and_scrubbed(lab):
     assert page.errors() == []
 
 
+# JupyterLab forgets the word when it opens a page (jupyterlab/jupyterlab#15207): the glossary tells its readers so
+HEADINGS_IN_VIEW = """() => [...document.querySelectorAll(".jp-NotebookPanel:not(.lm-mod-hidden) h3")]
+    .filter(node => (top => 0 <= top && top < 900)(node.getBoundingClientRect().top)).map(node => node.textContent)"""
+
+
+def test_a_word_leads_to_its_place_in_the_open_glossary(lab):
+    shown = lab.open("01_inception_v1.ipynb").page
+    for time in ("first", "second"):
+        word = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-MarkdownCell a[href*='glossary.ipynb'][href$='#Interval']"
+        shown.locator(word).first.scroll_into_view_if_needed()
+        shown.locator(word).first.click()
+        shown.wait_for_function("() => jupyterapp.shell.currentWidget.context.path.endsWith('glossary.ipynb')")
+        if time == "first":
+            shown.locator(".jp-NotebookPanel:not(.lm-mod-hidden) h1", has_text="Glossary").wait_for()
+            shown.evaluate("() => jupyterapp.commands.execute('docmanager:open', {path: '01_inception_v1.ipynb'})")
+            shown.wait_for_function("() => jupyterapp.shell.currentWidget.context.path.startsWith('01')")
+    shown.wait_for_function(f"() => ({HEADINGS_IN_VIEW})().some(text => text.startsWith('Interval'))")
+
+
 def test_tab_comes_to_every_control_and_shows_where_it_is(lab):
     """Elsewhere a script gives a control the focus before keys move it; here nothing but Tab does."""
     page = lab.open("race.ipynb")
