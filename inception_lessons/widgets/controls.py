@@ -85,7 +85,7 @@ def choice(label: str, options: Sequence, value):
     """Label and values (or (text, value) pairs) -> a list to choose one from. ``value`` is chosen at the start."""
     import ipywidgets
 
-    return ipywidgets.Dropdown(options=options, value=value, description=label, style=_STYLE, layout={"width": "300px"})
+    return ipywidgets.Dropdown(options=options, value=value, description=label, style=_STYLE, layout={"width": "420px"})
 
 
 def player(label: str, moved: object, *, interval: int = 300):
