@@ -42,6 +42,18 @@ def test_the_other_way_round_is_the_other_ratio():
     assert set(places(chart)) == set(PAPER) and rates(chart) == [], "parameters a multiply-add are no rate"
 
 
+def test_two_kinds_of_milliseconds_are_told_apart_and_the_title_is_read_to_its_end():
+    both, long = f"{MS} and backward", "Inception-ResNet-v2 (slim)"
+    points = {long: {MS: 32.0, both: 90.0}, "Inception-ResNet-v1": {MS: 80.0, both: 200.0}}
+    chart = widgets.cost_chart(points, MS, both, long, "Inception-ResNet-v1")
+    said = f"{long} over Inception-ResNet-v1: 0.4 times the milliseconds forward, 0.45 times the milliseconds forward"
+    assert f"{said} and backward." in chart.alt
+    (ax,) = chart.figure.axes
+    assert ax.get_title(loc="left").replace("\n", " ") == f"{said} and backward"
+    title, whole = ax._left_title.get_window_extent(), chart.figure.bbox
+    assert whole.x0 <= title.x0 and title.x1 <= whole.x1 and title.y1 <= whole.y1, "the title is cut off"
+
+
 def test_one_cost_against_itself_and_one_network_with_itself():
     chart = widgets.cost_chart(PAPER, MACS, MACS, "V1", "V1")
     assert chart.figure.axes[0].get_title(loc="left") == "V1 over V1: 1 times the multiply-adds"

@@ -26,8 +26,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence]) -> Markdown:
     if any(len(row) != len(columns) for row in rows):
         raise ValueError(f"every row needs {len(columns)} entries ({', '.join(columns)})")
     cells = [[f"{v:,}" if isinstance(v, int) and not isinstance(v, bool) else str(v) for v in row] for row in rows]
-    right = [any(row[i] for row in cells) and all(map(_is_number, (row[i] for row in cells)))
-             for i in range(len(columns))]  # fmt: skip
+    columns_of_cells = list(zip(*cells, strict=True)) or [()] * len(columns)
+    right = [any(column) and all(map(_is_number, column)) for column in columns_of_cells]
     ruler = ["---:" if r else "---" for r in right]
     return Markdown("\n".join("| " + " | ".join(row) + " |" for row in [list(columns), ruler, *cells]))
 
