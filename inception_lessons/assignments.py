@@ -17,8 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from inception_lessons import checks
-
+# torch comes with `checks`, and `make lab` calls `copy` each time: what is needed for work alone is imported there.
 LONGEST = 100 * 2**20  # bytes of a submitted notebook: nbgrader's own limit for a file
 _SOLUTION = re.compile(r"^(?P<indent>[ \t]*)#+ BEGIN SOLUTION.*?#+ END SOLUTION[^\n]*$", re.DOTALL | re.MULTILINE)
 _HIDDEN = re.compile(r"^[^\n]*#+ BEGIN HIDDEN TESTS.*?#+ END HIDDEN TESTS[^\n]*\n?", re.DOTALL | re.MULTILINE)
@@ -48,6 +47,8 @@ def _known(name: str) -> str:
 
 def stub(grade_id: str) -> str:
     """ "exercise_2_1" -> the line that stands where the solution was."""
+    from inception_lessons import checks
+
     return f'raise NotImplementedError("exercise {checks.exercise_of(grade_id)}")'
 
 
@@ -57,13 +58,13 @@ def copy(name: str, folder: str | Path) -> Path:
     A file that is there is the learner's work and stays as it is. Raises ValueError for a name that there is not, and
     for a folder that is a file.
     """
-    import nbformat
-
     path = Path(folder) / f"{_known(name)}.ipynb"
     if path.parent.exists() and not path.parent.is_dir():
         raise ValueError(f"assignments are copied into a folder, and {path.parent} is a file")
     if path.exists():
         return path
+    import nbformat
+
     notebook = nbformat.read(masters() / name / f"{name}.ipynb", 4)
     for cell in notebook.cells:
         about = cell.metadata.get("nbgrader", {})
@@ -138,6 +139,8 @@ def _parts() -> tuple[type, type, type]:
         """In the place of nbgrader's Execute: no cell of a submission is run here, each test is judged elsewhere."""
 
         def preprocess(self, nb, resources):
+            from inception_lessons import checks
+
             graded = [cell for cell in nb.cells if cell.metadata.get("nbgrader", {}).get("grade")]
             written = [
                 (_label(cell, number), cell.source)
@@ -174,6 +177,8 @@ def _parts() -> tuple[type, type, type]:
 
 def _label(cell, number: int) -> str:
     """What a cell is called in a sentence: the exercise that it answers, else its place."""
+    from inception_lessons import checks
+
     grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
     answers = grade_id.startswith("exercise_")
     return f"your answer to {checks.exercise_of(grade_id)}" if answers else f"cell {number}"
@@ -299,6 +304,8 @@ def _nbgrader(course: Path, *arguments: str, tolerant: bool = False) -> None:
 def _marks(course: Path, name: str) -> tuple[dict, dict]:
     """-> ({learner: {"2.1": points}}, {"2.1": the most}), from nbgrader's database, check and hidden test together."""
     from nbgrader.api import Gradebook
+
+    from inception_lessons import checks
 
     marks, whole = {}, {}
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:

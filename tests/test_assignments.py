@@ -279,6 +279,20 @@ def test_copies_run_up_to_their_stubs(name, tmp_path):
             assert not said, said
 
 
+def test_copies_that_are_there_cost_no_time(tmp_path):
+    """`make lab` asks for them at every start, and torch alone takes longer to load than all else that it does."""
+    program = """
+import sys
+from inception_lessons import __main__
+assert __main__.main(["assignments", "copy", "--out", sys.argv[1]]) == 0
+print("loaded", *sorted({"torch", "numpy", "nbformat", "IPython"} & set(sys.modules)))
+"""
+    for wanted in ("loaded nbformat numpy torch", "loaded"):  # the first call writes them
+        ran = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+        assert ran.stdout.splitlines()[-1] == wanted
+    assert len(list(tmp_path.glob("*.ipynb"))) == len(assignments.names())
+
+
 # ---------------------------------------------------------------------------------------------------- a teacher's way
 
 
