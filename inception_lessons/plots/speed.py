@@ -1,6 +1,7 @@
 """Counts against the clock: cost and seconds, shares of a whole, and the roof of a machine."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from inception_lessons.plots.base import MARKERS, PALETTE, Chart, canvas, styled
@@ -49,7 +50,8 @@ def costs(
     figure, ax = canvas(size=(8.0, 4.6))
     xs, ys = zip(*points.values(), strict=True)
     ends = [_room(xs), _room(ys)]
-    ax.set(xscale="log", yscale="log", xlim=ends[0], ylim=ends[1], xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.set(xscale="log", yscale="log", xlim=ends[0], ylim=ends[1], xlabel=xlabel, ylabel=ylabel)
+    ax.set_title(textwrap.fill(title, 84))  # what the width of the figure has room for
     ax.xaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_major_formatter("{x:g}")
     for axis in (ax.xaxis, ax.yaxis):

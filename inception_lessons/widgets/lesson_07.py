@@ -1,7 +1,6 @@
 """The widget of lesson 07: what networks cost, any two costs against each other."""
 
 import math
-import textwrap
 from collections.abc import Mapping
 
 from inception_lessons import plots
@@ -74,7 +73,7 @@ def cost_chart(points: Points, x: str, y: str, first: str, second: str) -> plots
         drawn,
         xlabel=x,
         ylabel=y,
-        title=textwrap.fill(said, 80),  # what the width of the figure has room for
+        title=said,
         alt=alt,
         rates="{:g} G a second" if a_rate else "",
         scale=1e3,  # G a ms are a thousand G a second
