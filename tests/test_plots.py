@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from figures import cut_off
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -149,6 +150,7 @@ def test_what_is_handed_in_is_what_is_drawn(name):
     a, b = pixels(first), pixels(other)
     assert a.shape == b.shape and (np.abs(a - b).max(2) > 30).sum() > 20, "other numbers, the same picture"
     assert repr(first) == repr(other), "nbval compares this line: it must not carry a number of the run"
+    assert not cut_off(first), "a reader would miss the rest"
 
 
 def test_losses_draw_the_mean_the_band_and_the_live_run_where_they_are():

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+from figures import cut_off
 from matplotlib.patches import Rectangle
 
 from inception_lessons import experiments, measure, plots, widgets
@@ -277,6 +278,7 @@ def test_panels_take_bins_as_results_files_have_them():
     stored = measure.Calibration(0.1, 0.5, (None, 0.7), (None, 0.6), (0, 40))
     charts = [widgets.reliability_panels({"a": [one, one]}, title="Stored") for one in (whole, stored)]
     assert charts[0].png == charts[1].png and "accuracy 0.600, confidence 0.700" in charts[0].alt
+    assert not cut_off(charts[0]), "one panel is narrow, and must have room for the keys"
 
 
 def test_panels_that_cannot_be_drawn_are_said():

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from figures import cut_off
 
 from inception_lessons import widgets
 
@@ -50,8 +51,7 @@ def test_two_kinds_of_milliseconds_are_told_apart_and_the_title_is_read_to_its_e
     assert f"{said} and backward." in chart.alt
     (ax,) = chart.figure.axes
     assert ax.get_title(loc="left").replace("\n", " ") == f"{said} and backward"
-    title, whole = ax._left_title.get_window_extent(), chart.figure.bbox
-    assert whole.x0 <= title.x0 and title.x1 <= whole.x1 and title.y1 <= whole.y1, "the title is cut off"
+    assert not cut_off(chart)
 
 
 def test_one_cost_against_itself_and_one_network_with_itself():

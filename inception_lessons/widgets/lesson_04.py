@@ -207,7 +207,8 @@ def _keys(figure) -> None:
         Patch(facecolor=UNSURE, alpha=0.6, hatch="..", edgecolor="white", label="not sure enough: below it"),
         Patch(facecolor=TOLD, alpha=0.19, label=f"pale: fewer than {FEW} pictures"),
     ]
-    figure.legend(handles=keys, loc="outside lower center", ncols=3, fontsize=8.5)
+    side_by_side = figure.get_figwidth() > 7  # one panel is narrower than the three in a row
+    figure.legend(handles=keys, loc="outside lower center", ncols=3 if side_by_side else 1, fontsize=8.5)
 
 
 def _pooled(found: Sequence[measure.Calibration]) -> measure.Calibration:
