@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,19 @@ def test_a_stored_notebook_keeps_the_rules(path):
 
 def test_there_are_notebooks_to_check():
     assert NOTEBOOKS, "no notebook under notebooks/: the test above would check nothing"
+
+
+def test_the_readme_says_what_each_page_says_of_its_time_and_memory():
+    """Who chooses a lesson reads the one, who has opened it the other."""
+    text = (execute_notebooks.ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[.*?\]\(notebooks/(\w+)\.ipynb\) \|.*?\| (\d+) \| ([\d.]+ GB) \|", text, re.MULTILINE)
+    pages = {path.stem: path for path in (execute_notebooks.ROOT / "notebooks").glob("*.ipynb")}
+    assert {name for name, *_ in rows} == set(pages)
+    for name, seconds, memory in rows:
+        head = nbformat.read(pages[name], 4).cells[0].source
+        said = dict(re.findall(r"^\| (time for \*Run All\*|memory) \| (.*?) \|", head, re.MULTILINE))
+        assert said["time for *Run All*"] == f"about {seconds} s", name
+        assert said.get("memory", memory) == memory, name
 
 
 def test_the_readme_shows_a_picture_of_the_lesson_as_it_is_stored():
