@@ -17,7 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-# torch comes with `checks`, and `make lab` calls `copy` each time: what is needed for work alone is imported there.
+# `make lab` asks for `copy` at every start, and torch comes with `checks`: it is imported where it is needed.
+
 LONGEST = 100 * 2**20  # bytes of a submitted notebook: nbgrader's own limit for a file
 _SOLUTION = re.compile(r"^(?P<indent>[ \t]*)#+ BEGIN SOLUTION.*?#+ END SOLUTION[^\n]*$", re.DOTALL | re.MULTILINE)
 _HIDDEN = re.compile(r"^[^\n]*#+ BEGIN HIDDEN TESTS.*?#+ END HIDDEN TESTS[^\n]*\n?", re.DOTALL | re.MULTILINE)
