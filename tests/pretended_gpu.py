@@ -55,11 +55,7 @@ class _Pretence(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func is Tensor.to:
-            return _moved(*args, **kwargs)
-        if func is Tensor.cuda:
-            return _moved(args[0], CARD)
-        if any(isinstance(given, OnCard) for given in _tensors((args, kwargs))):
+        if func in (Tensor.to, Tensor.cuda) or any(isinstance(given, OnCard) for given in _tensors((args, kwargs))):
             return _on_card(func, args, kwargs)
         if _is_card(kwargs.get("device")) and func is not torch._C._nn._parse_to:  # that one reads Module.to's words
             _check_generator(kwargs)
@@ -103,7 +99,7 @@ _kept = contextlib.ExitStack()
 
 
 def _on_card(func, args, kwargs):
-    """A function of torch with at least one argument on the card."""
+    """A function of torch with at least one argument on the card, or one that may move there."""
     if func in ANSWERS:
         return ANSWERS[func]
     if func in (Tensor.numpy, Tensor.__array__):
@@ -113,7 +109,7 @@ def _on_card(func, args, kwargs):
     if func is Tensor.to:
         return _moved(*args, **kwargs)
     if func is Tensor.cuda:
-        return args[0]
+        return _moved(args[0], CARD)
     if func is Tensor.get_device:
         return CARD.index
     given = list(_tensors((args, kwargs)))

@@ -101,14 +101,10 @@ def test_training_and_scores_are_the_processors(images, recipe):
         assert {p.device.type for p in model.parameters()} == {device}
         return history.loss, history.validation, scores, logits
 
-    *there, logits = run_on_card(run)
+    with pretended_gpu.installed():
+        *there, logits = run("cuda")
     *here, wanted = run("cpu")
     assert there == here and torch.equal(logits, wanted)
-
-
-def run_on_card(run):
-    with pretended_gpu.installed():
-        return run("cuda")
 
 
 def test_looking_and_measuring_take_a_network_on_the_card(card, images):
@@ -144,7 +140,6 @@ def test_a_lesson_runs_on_the_card(path, tmp_path):
 @pytest.mark.slow
 def test_a_lesson_with_a_picture_here_and_a_network_there_fails(tmp_path):
     cells = [
-        "import torch",
         "from inception_lessons import data, googlenet, train",
         "network = googlenet.GoogLeNet.laptop(10).to(train.device())",
         "print(train.device(), network(data.digits_in_the_wild().validation.take(2).images).shape)",
