@@ -22,8 +22,9 @@ def check_9_1(answer):
     x = checks.varied(2, 3)
     checks.same("the double", answer(call, x), 2 * x, "twice x", unless={"That is the square.": x * x})
 
-checks.run(check_9_1, "double", seconds=1, megabytes=300)
+checks.run(check_9_1, "double", seconds=60, megabytes=300)
 """
+HURRIED = TEST.replace("seconds=60", "seconds=1")  # for what never ends; a busy machine may need long for all the rest
 
 
 def answered(body: str, before: str = "", test: str = TEST) -> dict:
@@ -52,7 +53,6 @@ def test_right():
         "the end": ("import os\nos._exit(3)", "ended its process (exit status 3)"),
         "exit": ("import sys\nsys.exit('bye')", "raised SystemExit: bye"),
         "a crash": ("import os, signal\nsignal.raise_signal(signal.SIGSEGV)", "ended its process (exit status -11)"),
-        "a loop": ("while True: pass", "was stopped after 1 s"),
         "recursion": ("return double(x)", "RecursionError"),
         "lists": ("a = []\nwhile True: a.append('x' * 10**6)", "more than 300 MB of memory"),
         "a tensor": ("return torch.zeros(10**10)", "more than 300 MB of memory"),
@@ -75,10 +75,15 @@ def test_sentence(body, sentence):
     assert answered("return x + x")["passed"]  # whatever it did, the next one is judged as ever
 
 
-def test_waiting_is_stopped(monkeypatch):
+def test_a_loop_is_stopped():
+    assert "was stopped after 1 s" in answered("while True: pass", test=HURRIED)["sentence"]
+    assert answered("return x + x")["passed"]
+
+
+def test_waiting_is_stopped():
     """Sleep costs no processor time: the clock on the wall ends it."""
     start = time.monotonic()
-    found = answered("import time\ntime.sleep(1000)")
+    found = answered("import time\ntime.sleep(1000)", test=HURRIED)
     assert "was stopped after 1 s" in found["sentence"] and time.monotonic() - start < 60
 
 
@@ -241,7 +246,7 @@ def test_without_a_fork(monkeypatch):
     assert answered("return x + x")["passed"]
     assert "That is the square." in answered("return x * x")["sentence"]
     assert "may not start programs" in answered("import os\nos.system('true')")["sentence"]
-    assert "was stopped after 1 s" in answered("while True: pass")["sentence"]
+    assert "was stopped after 1 s" in answered("while True: pass", test=HURRIED)["sentence"]
     assert "of memory" in answered("a = []\nwhile True: a.append('x' * 10**6)")["sentence"]
     assert "exit status 3" in answered("import os\nos._exit(3)")["sentence"]
 
@@ -262,7 +267,7 @@ def test_no_process_is_left():
 
     answered("return x + x")
     mine = {child.pid for child in psutil.Process().children(recursive=True)}
-    answered("while True: pass")
+    answered("while True: pass", test=HURRIED)
     answered("import threading, time\nthreading.Thread(target=time.sleep, args=(100,)).start()\nreturn x + x")
     assert {child.pid for child in psutil.Process().children(recursive=True)} == mine
 
