@@ -17,6 +17,7 @@ import pytest
 import torch
 from figures import cut_off
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from inception_lessons import plots
@@ -917,8 +918,11 @@ def test_linked_views_agree_with_the_numbers():
     for said in ("memory of a step (bytes): 7.00 M, 6 of 9 from the cheapest", "parameters: 7.00 k, 7 of 10 from"):
         assert said in chart.alt
     rank = next(p.rank for p in plots.standing(field, at=50) if p.name == "net 6")
-    assert f"place {rank} of 10" in loss.texts[0].get_text()
-    assert overlaps(chart.figure, [text for ax in chart.figure.axes for text in [*ax.texts, ax.title]]) == []
+    assert f"place {rank} of 10" in loss.get_title(loc="right"), "above the panel: in it some curve would run there"
+    titled = {ax.get_title(loc=side) for ax in chart.figure.axes for side in ("left", "right")}
+    titles = chart.figure.findobj(lambda artist: isinstance(artist, Text) and artist.get_text() in titled - {""})
+    assert len(titles) == 6, titled
+    assert overlaps(chart.figure, [*titles, *(text for ax in chart.figure.axes for text in ax.texts)]) == []
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from inception_lessons.plots.base import GREY, INK, PALE, Chart, halo, look_of, plain, styled
+from inception_lessons.plots.base import GREY, INK, PALE, Chart, look_of, plain, styled
 from inception_lessons.plots.racers import (
     AXES,
     QUANTITIES,
@@ -57,10 +57,7 @@ def linked(racers: Mapping[str, Racer], *, highlight: str | None = None, title: 
                 ax.plot(*whole[-1], marker, color=look.colour, markersize=7 if mine else 5.5, zorder=5)
         if highlight is not None:
             told.append(_placed(racers, highlight, quantity))
-            ax.text(
-                0.98, 0.96 if quantity == "loss" else 0.05, told[-1], transform=ax.transAxes, ha="right",
-                va="top" if quantity == "loss" else "bottom", size=9, color=INK, bbox=halo(), zorder=6,
-            )  # fmt: skip
+            ax.set_title(told[-1], loc="right", size=9, weight="normal", color=INK, pad=3)  # inside, a curve may run
     costs = {
         "seconds a step": {name: average(listed(r.seconds)) for name, r in racers.items()},
         "multiply-adds a step": {name: r.macs for name, r in racers.items()},
