@@ -212,19 +212,26 @@ assignments.configure(c)
 '''
 
 
-def mark(course: str | Path, name: str, submissions: str | Path | None = None) -> dict:
+def mark(
+    course: str | Path, name: str, submissions: str | Path | None = None, class_list: str | Path | None = None
+) -> dict:
     """Release, collect, autograde, feedback, marks: nbgrader's commands one after the other -> what came of them.
 
-    `submissions`: a folder with one folder or one notebook a learner, copied into the course's submitted/. The answer
+    `submissions`: a folder with one folder or one notebook a learner, copied into the course's submitted/.
+    `class_list`: a text file with a learner's name a line, so that whoever handed in nothing is told, too. The answer
     has `marks` (learner -> {"exercise": points}), `failed` (learner -> sentence) and `table`, the CSV file. One
     submission that cannot be read stops nothing. Raises ValueError for a course or an assignment that there is not.
     """
     course = Path(course).resolve()
     if not (course / "nbgrader_config.py").exists():
-        raise ValueError(f"{course} is no course: python -m inception_lessons assignments create {course}")
+        raise ValueError(
+            f"{course} is no course: there is no nbgrader_config.py in it. Is it the right folder? A new course: "
+            "python -m inception_lessons assignments create FOLDER"
+        )
     if not (course / "source" / name).is_dir():
         there = sorted(path.name for path in (course / "source").iterdir())
         raise ValueError(f"the course has no assignment {name}; it has {', '.join(there)}")
+    learners = _names(Path(class_list)) if class_list else []
     failed = _collect(course, name, Path(submissions)) if submissions else {}
     _nbgrader(course, "generate_assignment", name, "--force")
     there = {path.parent.name for path in (course / "submitted").glob(f"*/{name}")}
@@ -238,6 +245,7 @@ def mark(course: str | Path, name: str, submissions: str | Path | None = None) -
     marks, whole = _marks(course, name)
     graded = {path.parent.parent.name for path in course.glob(f"autograded/*/{name}/{name}.ipynb")}
     failed |= {learner: f"nbgrader autograde {name} --student={learner} says why not" for learner in set(good) - graded}
+    failed |= {learner: "nothing was handed in" for learner in learners if learner not in there | set(failed)}
     table = course / f"marks_{name}.csv"
     rows = [["learner", *whole, "sum", "note"], ["(most)", *whole.values(), sum(whole.values()), ""]]
     for learner in sorted(there | set(failed)):
@@ -255,6 +263,15 @@ def mark(course: str | Path, name: str, submissions: str | Path | None = None) -
         "failed": failed,
         "table": table,
     }
+
+
+def _names(path: Path) -> list[str]:
+    """A class list -> its names, one a line, empty lines left out."""
+    try:
+        found = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no class list, a text file with one name a line: {error}") from None
+    return [name.strip() for name in found if name.strip()]
 
 
 def _collect(course: Path, name: str, folder: Path) -> dict:
@@ -337,6 +354,7 @@ def main(arguments: list[str]) -> int:
     command.add_argument("course", help="the folder that create made")
     command.add_argument("name", help="the assignment, as in 02_batch_norm")
     command.add_argument("--submissions", help="a folder with one folder or notebook a learner (default: submitted/)")
+    command.add_argument("--class", dest="class_list", metavar="FILE", help="names, one a line: who is missing is told")
     chosen = parser.parse_args(arguments)
     if chosen.command == "copy":
         for name in chosen.names or names():
@@ -344,7 +362,7 @@ def main(arguments: list[str]) -> int:
     elif chosen.command == "create":
         print(f"{create(chosen.course)}: {', '.join(names())}")
     else:
-        found = mark(chosen.course, chosen.name, chosen.submissions)
+        found = mark(chosen.course, chosen.name, chosen.submissions, chosen.class_list)
         for learner, points in found["marks"].items():
             print(f"{learner:24} {sum(points.values()):6.1f}  {found['failed'].get(learner, '')}".rstrip())
         print(found["table"])

@@ -507,8 +507,9 @@ def roofs(device: str | None = None, *, turns: int = 10) -> Roofs:
     """-> Roofs of this device, measured: the fastest of ``turns`` products of two large matrices and ``turns`` large
     3 x 3 convolutions, and of ``turns`` copies of a block far larger than any cache.
 
-    No layer can be faster than both: it takes at least its multiply-adds over the one and its bytes over the other.
-    Two kinds of arithmetic, because which of the two a library does better depends on the processor.
+    A layer takes at least its multiply-adds over the one and its bytes over the other; one that finds its numbers in a
+    cache, or does better than these two products, may stand a little above. Two kinds of arithmetic, because which of
+    the two a library does better depends on the processor.
     Source: Williams, Waterman, Patterson, *Roofline*, Communications of the ACM 52(4), 2009.
     """
     _at_least_one("turns", turns)

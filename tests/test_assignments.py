@@ -359,13 +359,15 @@ def test_bad_courses_and_names(tmp_path, monkeypatch):
     (tmp_path / "letters" / "a.txt").write_text("dear")
     with pytest.raises(FileExistsError, match="letters is not empty"):
         assignments.create(tmp_path / "letters")
-    with pytest.raises(ValueError, match="is no course: python -m"):
+    with pytest.raises(ValueError, match="is no course: there is no nbgrader_config.py.*assignments create FOLDER"):
         assignments.mark(tmp_path / "nowhere", "02_batch_norm")
     course = assignments.create(tmp_path / "course")
     with pytest.raises(ValueError, match="no assignment 2; it has .*02_batch_norm"):
         assignments.mark(course, "2")
     with pytest.raises(ValueError, match="not a folder of submissions"):
         assignments.mark(course, "02_batch_norm", tmp_path / "nobody")
+    with pytest.raises(ValueError, match="names.txt is no class list, a text file with one name a line"):
+        assignments.mark(course, "02_batch_norm", class_list=tmp_path / "names.txt")
     master = course / "source" / "02_batch_norm" / "02_batch_norm.ipynb"
     master.write_text("mine")
     (course / "nbgrader_config.py").write_text("mine too")
@@ -530,7 +532,11 @@ def test_a_class(name, tmp_path):
     course = assignments.create(tmp_path / "course")
     start = time.monotonic()
     command = [sys.executable, "-m", "inception_lessons", "assignments", "mark", str(course), name]
-    ran = subprocess.run([*command, "--submissions", str(tmp_path / "submissions")], capture_output=True, text=True)
+    command += ["--submissions", str(tmp_path / "submissions"), "--class", str(tmp_path / "names.txt")]
+    (tmp_path / "names.txt").write_text("\n".join([*classroom.expected, "", " ill "]), encoding="utf-8")
+    classroom.expected["ill"] = dict.fromkeys(classroom.exercises, 0.0)  # on the list, and handed in nothing
+    classroom.unreadable.add("ill")
+    ran = subprocess.run(command, capture_output=True, text=True)
     seconds = time.monotonic() - start
     print(f"{name}: {len(classroom.expected)} submissions in {seconds:.0f} s")
     assert ran.returncode == 1, ran.stdout + ran.stderr  # some could not be read, and are named
@@ -540,6 +546,7 @@ def test_a_class(name, tmp_path):
     marks = {learner: {n: float(row[n]) for n in classroom.exercises} for learner, row in table.items()}
     assert marks == classroom.expected
     assert {learner for learner, row in table.items() if row["note"]} == classroom.unreadable
+    assert table["ill"]["note"] == "nothing was handed in"
     feedback = {
         path.parent.parent.name: path.read_text(encoding="utf-8") for path in course.glob(f"feedback/*/{name}/*.html")
     }

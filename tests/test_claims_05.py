@@ -162,7 +162,7 @@ def test_judge_of_r1_compares_with_the_faster_rival(with_it, norm, bare, word):
     ratio = math.exp(sum(math.log((bare + s) / (with_it + s)) for s in range(5)) / 5)
     told = f"{float(f'{ratio:.2g}'):g}"
     assert verdict.sentence.startswith(f"steps without over with the shortcut: no shortcut {told} times [")
-    assert f"minus {'no shortcut, batch norm' if norm < bare else 'no shortcut'}: +0.000" in verdict.sentence
+    assert f"minus {'batch norm in its place' if norm < bare else 'no shortcut'}: +0.000" in verdict.sentence
 
 
 def test_r1_says_who_never_got_there():

@@ -189,6 +189,15 @@ def test_bars_stand_where_the_numbers_say():
     assert side.patches[0].get_hatch() != side.patches[1].get_hatch()
 
 
+def test_bars_say_what_their_categories_are_and_long_names_end_under_their_own():
+    counts = {str(k): k for k in range(12)}
+    ax = plots.bars({"a": counts, "b": counts}, xlabel="size (px)", ylabel="n", **WORDS).figure.axes[0]
+    assert ax.get_xlabel() == "size (px)"
+    assert all(label.get_ha() == "right" and label.get_rotation() == 40 for label in ax.get_xticklabels())
+    ax.figure.draw_without_rendering()
+    assert ax.get_legend().get_window_extent().y1 < ax.xaxis.label.get_window_extent().y0, "one above the other"
+
+
 def test_seeds_show_each_seed_the_mean_and_the_interval():
     chart = CHARTS["seeds"](0)
     lines = [line.get_xydata().tolist() for line in chart.figure.axes[0].get_lines()]
@@ -196,6 +205,14 @@ def test_seeds_show_each_seed_the_mean_and_the_interval():
     assert lines[2] == [[pytest.approx(0.81), 0]]
     assert lines[4] == [[0.7, 1]] == lines[5], "one seed: a dot on its mean"
     assert [label.get_text() for label in chart.figure.axes[0].get_yticklabels()] == ["a", "b"]
+
+
+def test_seeds_with_equal_values_stand_above_each_other():
+    chart = plots.seeds({"a": [3, 5, 3, 4, 3], "b": [1, 1]}, {"a": (2, 5), "b": (0, 2)}, xlabel="x", **WORDS)
+    lines = [line.get_xydata() for line in chart.figure.axes[0].get_lines()]
+    high = {x: sorted(y for at, y in lines[1] if at == x) for x in (3, 4, 5)}
+    assert high[4] == high[5] == [0] and high[3] == pytest.approx([-0.13, 0, 0.13])
+    assert sorted(lines[4][:, 1]) == pytest.approx([1 - 0.065, 1 + 0.065])
 
 
 def test_seeds_of_a_single_value():
@@ -209,6 +226,12 @@ def test_maps_frame_the_chosen_channel_though_others_look_the_same():
     large, small = framed
     assert large.get_title() == "chosen, framed: 3 x 3, channel 1"
     assert small.get_subplotspec().rowspan.start == small.get_subplotspec().colspan.start == 1, "second row and column"
+    assert [ax.get_title() for ax in axes if ax.get_title() in ("channel 0", "1", "2")] == ["channel 0", "1", "2"]
+    named = plots.maps(noise(3, 8, 8), rows["3 x 3"][1], rows, columns=("busiest", "second", "third"), **WORDS)
+    titles = {ax.get_title() for ax in named.figure.axes}
+    assert {"busiest", "second", "third", "chosen, framed: 3 x 3, second"} <= titles
+    with pytest.raises(ValueError, match="3 maps in the longest row want as many names, not 2: a, b"):
+        plots.maps(noise(3, 8, 8), rows["3 x 3"][1], rows, columns=("a", "b"), **WORDS)
     alone = plots.maps(noise(3, 8, 8), torch.zeros(4, 4), rows, **WORDS).figure.axes
     assert not any(ax.spines["left"].get_visible() for ax in alone if ax.images), "not one of the rows"
 

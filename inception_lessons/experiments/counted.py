@@ -93,8 +93,8 @@ def _() -> Verdict:
     within = all(b <= a for (_, a), (_, b) in pairwise(volumes))
     return Verdict(
         HOLDS if between and within else PART if between else OPPOSITE,
-        "thousand numbers handed on at most, grid by grid: "
-        + ", ".join(f"{grid} x {grid} {volume / 1000:.0f}" for grid, volume in largest.items())
+        "most numbers that a stage hands on, in thousands: "
+        + ", ".join(f"{volume / 1000:.0f} at {grid} x {grid}" for grid, volume in largest.items())
         + ("" if within else "; within one grid it also rises"),
     )
 

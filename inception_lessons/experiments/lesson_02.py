@@ -331,6 +331,6 @@ def _(arms):
     return Verdict(
         decide_ratio(logs, 3),
         f"raw pixels take {as_ratio(logs)} as many steps as whitened ones, and "
-        f"{as_ratio(log_ratios(arms, 'raw', 'centred', 'steps_to'))} as many as centred ones; {missed} of {len(logs)} "
-        f"raw runs never got there; test accuracy after all steps, whitened minus raw: {accuracy}",
+        f"{as_ratio(log_ratios(arms, 'raw', 'centred', 'steps_to'))} as many as centred ones; {len(logs) - missed} of "
+        f"{len(logs)} raw runs got there; test accuracy after all steps, whitened minus raw: {accuracy}",
     )

@@ -135,9 +135,11 @@ def bars(
     log: bool = False,
     colours: Mapping[str, str] | None = None,
     number: str = "",
+    xlabel: str = "",
 ) -> Chart:
     """{series: {category: value}} -> grouped or stacked bars, a series one colour and one hatch. ``number`` formats a
-    label on each bar. Raises ValueError where there is no bar.
+    label on each bar, ``xlabel`` says what categories are that do not speak for themselves. Raises ValueError where
+    there is no bar.
     """
     if not any(groups.values()):
         raise ValueError("there are no bars to draw")
@@ -163,15 +165,17 @@ def bars(
             ax.margins(y=0.1)  # room for the label of the tallest
         if stacked:
             bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
-    ax.set(xticks=range(len(categories)), xticklabels=categories, ylabel=ylabel, title=title)
+    ax.set(xticks=range(len(categories)), xticklabels=categories, xlabel=xlabel, ylabel=ylabel, title=title)
     if log:
         ax.set_yscale("log")
     if len(categories) > 10:
         ax.tick_params(axis="x", rotation=40)
+        for label in ax.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")  # a long name ends under its own bars
     ax.grid(False, axis="x")
     if len(groups) > 1:
         if len(groups) <= len(PALETTE):
-            ax.legend(ncols=len(groups), loc="lower center", bbox_to_anchor=(0.5, -0.32))
+            ax.legend(ncols=len(groups), loc="lower center", bbox_to_anchor=(0.5, -0.4 if xlabel else -0.32))
         else:
             figure.legend(ncols=5, loc="outside lower center")
     return Chart(figure, title, alt)
@@ -231,7 +235,8 @@ def seeds(
     for i, (name, dots) in enumerate(values.items()):
         mean, look = sum(dots) / len(dots), look_of(i)
         ax.plot(intervals[name], [i, i], color=look.colour, linewidth=7, alpha=0.3, solid_capstyle="butt")
-        ax.plot(dots, [i] * len(dots), look.marker, color=look.colour, markersize=5)
+        above = [i + 0.13 * (dots[:k].count(dot) - (dots.count(dot) - 1) / 2) for k, dot in enumerate(dots)]
+        ax.plot(dots, above, look.marker, color=look.colour, markersize=5)  # equal values stand above each other
         ax.plot([mean], [i], "|", color=look.colour, markersize=18, markeredgewidth=2)
     ax.set(
         yticks=range(len(values)), yticklabels=list(values), xlabel=xlabel, title=title, ylim=(len(values) - 0.5, -0.5)

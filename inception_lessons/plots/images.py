@@ -52,22 +52,35 @@ def pictures(
 
 
 @styled
-def maps(image: Tensor, chosen: Tensor, others: Mapping[str, Tensor], *, title: str, alt: str) -> Chart:
+def maps(
+    image: Tensor,
+    chosen: Tensor,
+    others: Mapping[str, Tensor],
+    *,
+    title: str,
+    alt: str,
+    columns: Sequence[str] = (),
+) -> Chart:
     """One image (3, H, W), one feature map (h, w), and rows of further maps {label: (count, h, w)} -> picture, map,
     and rows of small maps.
 
-    Where ``chosen`` is a map of the rows, it is framed there too and named. Each small map has its own brightness
-    scale: this shows where a channel answers, not how strongly. Raises ValueError for other shapes.
+    Where ``chosen`` is a map of the rows, it is framed there too and named. ``columns`` names the maps of a row, else
+    they are channels 0, 1, ... Each small map has its own brightness scale: this shows where a channel answers, not
+    how strongly. Raises ValueError for other shapes, and for another number of names.
     """
     if image.ndim != 3 or image.shape[0] != 3 or chosen.ndim != 2:
         raise ValueError(f"wanted an image (3, H, W) and a map (h, w), not {came(image)} and {came(chosen)}")
     if not others or any(rows.ndim != 3 for rows in others.values()):
         shapes = ", ".join(came(rows) for rows in others.values()) or "nothing"
         raise ValueError(f"further maps are rows {{label: (count, h, w)}}, not {shapes}")
+    most = max(len(rows) for rows in others.values())
+    if columns and len(columns) != most:
+        raise ValueError(f"{most} maps in the longest row want as many names, not {len(columns)}: {', '.join(columns)}")
+    names = columns or [f"channel {c}" for c in range(most)]
     # By its place in memory: channels that are silent look all alike.
     place = {(label, c): row.data_ptr() for label, rows in others.items() for c, row in enumerate(rows)}
     found = [key for key, pointer in place.items() if pointer == chosen.data_ptr()]
-    name = f"chosen, framed: {found[0][0]}, channel {found[0][1]}" if found else "chosen channel"
+    name = f"chosen, framed: {found[0][0]}, {names[found[0][1]]}" if found else "chosen channel"
     figure, _ = canvas(size=(8.0, 4.7), subplot_kw={"visible": False})
     grid = figure.add_gridspec(2, 2, width_ratios=[1, 2.6])
     for row, (picture, label) in enumerate(((image.permute(1, 2, 0).clamp(0, 1), "image"), (chosen, name))):
@@ -75,16 +88,16 @@ def maps(image: Tensor, chosen: Tensor, others: Mapping[str, Tensor], *, title: 
         bare(ax, frame=row == 1 and bool(found))
         ax.imshow(picture.numpy(), interpolation="nearest")
         ax.set_title(label, size=9, weight="normal", loc="center")
-    columns = max(len(rows) for rows in others.values())
-    inner = grid[:, 1].subgridspec(len(others), columns, wspace=0.06, hspace=0.1)
+    inner = grid[:, 1].subgridspec(len(others), most, wspace=0.06, hspace=0.1)
     for r, (label, rows) in enumerate(others.items()):
-        for c in range(columns):
+        for c in range(most):
             ax = figure.add_subplot(inner[r, c])
             bare(ax, hide=c >= len(rows), frame=(label, c) in found)
             if c < len(rows):
                 ax.imshow(rows[c].numpy(), interpolation="nearest")
             if r == 0:
-                ax.set_title(f"{'channel ' * (c == 0)}{c}", size=9, weight="normal", loc="center", pad=4)
+                head = names[c] if columns or c == 0 else f"{c}"  # of numbers, the first says of what
+                ax.set_title(head, size=9, weight="normal", loc="center", pad=4)
             if c == 0:
                 ax.set_ylabel(label, size=9, rotation=0, ha="right", va="center")
     figure.supxlabel("bright: the channel answers; each map has a brightness scale of its own", size=9, color=GREY)

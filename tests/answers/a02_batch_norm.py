@@ -172,6 +172,9 @@ WRONG = {
               ("normal = ((grouped - mean[None, :, None, None, None]) * scale).reshape(x.shape)", "normal = torch.nn.functional.group_norm(x, self.groups, eps=self.eps)")], "Each example is normalized by itself"),
         Wrong("any number of groups", [("if channels % groups:", "if False:")], "should be refused with a ValueError", keeps=3),
         Wrong("eps forgotten in the arguments", [("self.groups, self.eps, self.momentum = groups, eps, momentum", "self.groups, self.eps, self.momentum = groups, 1e-5, momentum")], "eps is not the one", keeps=2),
+        Wrong("weight and bias as buffers", [("self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))", 'self.register_buffer("weight", torch.ones(channels))\n        self.register_buffer("bias", torch.zeros(channels))')], "should be parameters", keeps=2),
+        Wrong("running statistics as parameters", [('self.register_buffer("running_mean", torch.zeros(groups))', "self.running_mean = nn.Parameter(torch.zeros(groups))"), ('self.register_buffer("running_var", torch.ones(groups))', "self.running_var = nn.Parameter(torch.ones(groups))")], "should be parameters", keeps=2),
+        Wrong("weight and bias that never learn", [("self.weight[:, None, None] + self.bias[", "self.weight.detach()[:, None, None] + self.bias.detach()[")], "they cannot learn", keeps=2),
         Wrong("no gradient through the statistics", [("count = x.numel()", "mean, var = mean.detach(), var.detach()\n            count = x.numel()")], "gradient does not flow", keeps=2),
     ],
     "2.2": [
@@ -184,6 +187,7 @@ WRONG = {
         Wrong("padding multiplied away", "def masked_batch_norm(x, real, eps=1e-5):\n    if not real.any():\n        raise ValueError\n    m = real.float()[:, None, None, None]\n    n = real.sum() * x.shape[2] * x.shape[3]\n    mean = (x * m).sum((0, 2, 3)) / n\n    c = (x - mean[None, :, None, None]) * m\n    s = (c * c).sum((0, 2, 3))\n    return c / (s / n + eps).sqrt()[None, :, None, None], mean, s / (n - 1)\n", "0 * nan", keeps=2),
         Wrong("padding normalized too", [("out = torch.zeros_like(x)\n    out[real] = (kept -", "out = (x -")], "output of the padding"),
         Wrong("the first ones are the real ones", [("kept = x[real]", "kept = x[: int(real.sum())]"), ("out[real]", "out[: int(real.sum())]")], "last examples are taken", keeps=2),
+        Wrong("the batch changed", [("kept = x[real]", "x[~real] = 0\n    kept = x[real]")], "The batch that came in was changed", keeps=2),
         Wrong("examples counted, not values", [("count = kept.numel() / kept.shape[1]", "count = len(kept)")], "the variance where all examples are real"),
         Wrong("eps ignored", [("[:, None, None] + eps)", "[:, None, None] + 1e-5)")], "eps is not the one", keeps=2),
     ],
@@ -199,6 +203,7 @@ WRONG = {
         Wrong("groups forgotten", [("torch.arange(out) // (out // conv.groups)", "torch.zeros(out, dtype=torch.long)")], "the output for one with 2 groups", keeps=2),
         Wrong("eps of the default", [("norm.running_var + norm.eps", "norm.running_var + 1e-5")], "eps is not the one", keeps=2),
         Wrong("the old one changed", [("folded = nn.Conv2d(", "nn.Conv2d("), ("with torch.no_grad():\n        folded", "folded = conv\n    with torch.no_grad():\n        folded"), ("shift = (conv.weight.sum((2, 3)) * b)", "shift = ((conv.weight / a[:, :, None, None]).sum((2, 3)) * b)")], "should stay as it was"),
+        Wrong("the norm changed", [("    return folded\n", "    norm.running_mean.zero_()\n    return folded\n")], "the norm that came in was changed", keeps=2),
         Wrong("stride lost", [("stride=conv.stride, ", "")], "the output for a kernel of 2 x 3 with a stride", keeps=2),
     ],
     "2.4": [
@@ -209,7 +214,8 @@ WRONG = {
         Wrong("sizes ignored for the differences", [("(share * (variances + (means - mean).square())).sum(0)", "(share * variances).sum(0) + (means - mean).square().mean(0)")], "differences of the means count", keeps=2),
         Wrong("around the means' own average", [("(means - mean).square()", "(means - means.mean(0)).square()")], "not around their own average", keeps=2),
         Wrong("Bessel between the parts", [("(share * (variances + (means - mean).square())).sum(0)", "(share * variances).sum(0) + means.var(0)")], "divided by the number of parts"),
-        Wrong("large squares subtracted", [("(share * (variances + (means - mean).square())).sum(0)", "(share * (variances + means.square())).sum(0) - mean.square()")], "around a mean of 10,000", keeps=2),
+        Wrong("the means changed", [("    return mean, (share * (variances + (means - mean).square())).sum(0)", "    means -= mean\n    return mean, (share * (variances + means.square())).sum(0)")], "The statistics that came in were changed", keeps=2),
+        Wrong("large squares subtracted", [("(share * (variances + (means - mean).square())).sum(0)", "(share * (variances + means.square())).sum(0) - mean.square()")], "do not subtract large squares", keeps=2),
     ],
 }  # fmt: skip
 

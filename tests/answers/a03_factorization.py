@@ -231,6 +231,9 @@ WRONG = {
         Wrong("from the first layer to the last", [
             ("reversed(inputs)", "inputs"),
         ], "You go through the layers from the first to the last"),
+        Wrong("the list turned round", [
+            ("return sorted(places)", "layers.reverse()\n    return sorted(places)"),
+        ], "The list of layers that came in was changed", keeps=2),
         Wrong("the last layer alone", [("reversed(inputs)", "inputs[-1:]")], "One layer alone is looked through"),
         Wrong("everything within reach", [
             ("return sorted(places)", "return list(range(min(places), max(places) + 1)) if places else []"),
@@ -371,7 +374,7 @@ class DilatedFactors(nn.Module):
             ("(1, k)", "(k, 0)"),
             ("(k, 1)", "(1, k)"),
             ("(k, 0)", "(k, 1)"),
-        ], "The column comes before the row", keeps=2),
+        ], "Yours has the column before the row", keeps=2),
         Wrong("dilations sorted", [
             ("for d in dilations", "for d in sorted(dilations)"),
         ], "not in the order of the dilations", keeps=2),
@@ -406,7 +409,7 @@ class DilatedFactors(nn.Module):
         ], "the pair is not the nearest"),
         Wrong("column first", [
             ("return nn.Sequential(row, column)", "return nn.Sequential(column, row)"),
-        ], "The column comes before the row"),
+        ], "Yours has the column before the row"),
         Wrong("bias lost", [
             ("bias=conv.bias is not None", "bias=False"),
             ("if conv.bias is not None:", "if False:"),

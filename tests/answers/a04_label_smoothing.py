@@ -296,7 +296,7 @@ WRONG = {
         Wrong(
             "the own class gets 1 - epsilon and no more",
             [(RETURNED, "torch.where(F.one_hot(labels, len(share)) == 1, 1 - epsilon, epsilon * share)")],
-            "the own class gets its share of ε on top",
+            "yours gives the own class 1 - ε alone",
         ),
         Wrong("epsilon of 1 taken", [("epsilon < 1", "epsilon <= 1")], "epsilon of 1 should be refused", keeps=2),
         Wrong("epsilon below 0 taken", [("0 <= epsilon < 1", "epsilon < 1")], "epsilon of -0.1 should be refused"),
