@@ -328,8 +328,9 @@ class ImageSet:
 
 
 def fingerprint(image_set: ImageSet) -> str:
-    """64 hex digits that say which pixels and labels a result was measured on. Raises ValueError for anything but a set
-    with its three splits.
+    """64 hex digits that say which pixels and labels a result was measured on. Of a folder's images, which are not read
+    for it, names and sizes in bytes stand for the pixels. Raises ValueError for anything but a set with its three
+    splits.
     """
     if not isinstance(image_set, ImageSet):
         raise ValueError(f"fingerprint wants an ImageSet, with its three splits, not {type(image_set).__name__}")
@@ -1019,7 +1020,8 @@ class StreamedSplit:
         `Augment` here means what the paper does with photographs: any `crop` above 0 is a crop of random size and
         shape, resized; then `flip`. Another function gets the uint8 batch of middle squares; it cannot be asked for a
         share or a later start, where files that are not needed are not read. Raises ValueError if every image of a
-        shuffled batch's share is unreadable: the other processes would wait for it for ever.
+        shuffled batch's share is unreadable: other processes would wait for it for ever, and a run that goes on from
+        the middle counts batches.
         """
         generator, drop_last = _check_pass(len(self), batch_size, seed, augment, drop_last)
         _check_share(first, share)
@@ -1054,7 +1056,10 @@ class StreamedSplit:
             drawn = augment.draw(len(part), generator) if isinstance(augment, Augment) else None  # for the whole batch
             if len(kept) == 0:
                 if len(asked) and share is not None and generator is not None:
-                    raise ValueError(f"none of the {len(asked)} images of this share of a batch can be read")
+                    raise ValueError(
+                        f"none of the {len(asked)} images of this share of a batch can be read: remove them, or take "
+                        "larger batches"
+                    )
                 continue
             batch = pixels.to(device).permute(0, 3, 1, 2)
             if drawn is not None:

@@ -10,6 +10,7 @@ import argparse
 import ast
 import contextlib
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -312,7 +313,8 @@ class Log:
         if done > self.step and (done // self.every > self.step // self.every or done == self.recipe.steps):
             self._progress(history.loss[self.step :], done)
         for step, loss, accuracy in history.validation[self.rows :]:
-            self._write({"step": step, "validation_loss": loss, "validation_accuracy": accuracy})
+            known = loss if math.isfinite(loss) else None  # JSON has no nan
+            self._write({"step": step, "validation_loss": known, "validation_accuracy": accuracy})
             print(f"step {step:,}: validation loss {loss:.4f}, accuracy {accuracy:.2%}", file=sys.stderr)
             self.rows += 1
 

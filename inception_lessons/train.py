@@ -116,9 +116,11 @@ class Recipe:
 
 @dataclass
 class History:
-    """What happened in a run: ``loss`` by step (nats, mean over the batch, auxiliary losses left out), ``validation``
-    as rows of (step, loss, accuracy), ``seconds`` of training without validation and drawing, and ``stopped``: a
-    sentence if the run ended early, else None.
+    """What happened in a run: ``steps`` taken, ``loss`` by step (nats, mean over the batch, auxiliary losses left out),
+    ``validation`` as rows of (step, loss, accuracy), ``seconds`` of training without validation and drawing, and
+    ``stopped``: a sentence if the run diverged, else None.
+
+    Reading a loss from a GPU waits for it, so while a run lasts ``loss`` may be up to 24 steps behind there.
     """
 
     recipe: Recipe
@@ -128,21 +130,22 @@ class History:
     seconds: float = 0.0
     stopped: str | None = None
     finished: bool = False
+    steps: int = 0
 
     def smoothed(self, window: int = 20) -> list[float]:
         """Loss by step, each the mean of the last ``window`` steps: single batches are too noisy to compare. Raises
         ValueError for a window below 1.
         """
         _whole("window", window, 1)
-        sums = [0.0]
-        for value in self.loss:
-            sums.append(sums[-1] + value)
-        return [(sums[i + 1] - sums[max(0, i + 1 - window)]) / min(window, i + 1) for i in range(len(self.loss))]
+        ends = range(1, len(self.loss) + 1)
+        # Each window by itself: differences of one running sum would forget small losses behind a spike.
+        return [math.fsum(self.loss[max(0, end - window) : end]) / min(window, end) for end in ends]
 
     def final_loss(self, window: int = 20) -> float:
         """Mean loss of the last ``window`` steps; infinite for a run that diverged."""
         _whole("window", window, 1)
-        return math.inf if self.stopped or not self.loss else self.smoothed(window)[-1]
+        last = self.loss[-window:]
+        return math.inf if self.stopped or not last else math.fsum(last) / len(last)
 
     def steps_to(self, loss: float, window: int = 20) -> int | None:
         """First step (counted from 1) whose smoothed loss is at most ``loss``, once a full window is in; None if
@@ -177,15 +180,15 @@ def device() -> str:
 _default_device = device  # `fit` has an argument of that name
 
 
-def usable(device: str) -> str:
-    """Name of a device -> the same, once it is known that torch can compute on it here. Raises ValueError if not."""
+def usable(device: str | torch.device) -> str:
+    """Device -> its name, once it is known that torch can compute on it here. Raises ValueError if not."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         here = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
         here += ["mps"] if torch.backends.mps.is_available() else []
-        raise ValueError(f"device is one that is here ({', '.join(here)}), not {device!r}") from error
-    return device
+        raise ValueError(f"device is one that is here ({', '.join(here)}), not {str(device)!r}") from error
+    return str(device)
 
 
 def budget(*, smoke, laptop, full):
@@ -212,7 +215,7 @@ class Run:
         self.model, self.recipe, self.device, self.share, self.labels = model, recipe, device, share, labels
         self.optimizer, self.history = recipe.build(model), History(recipe, seed)
         self.averaged = _averaged(model, recipe.average)
-        heads = len(getattr(model, "aux", ())) > 0
+        heads = hasattr(model, "forward_with_aux") and len(getattr(model, "aux", ())) > 0
         self.forward = _Forward(model, heads and recipe.aux_weight > 0)
         if share is not None:
             self.forward = share.wrap(self.forward, unused=heads and recipe.aux_weight == 0)
@@ -250,6 +253,7 @@ class Run:
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
         self._unread.append(loss)
+        self.history.steps = number + 1
 
     def read(self, now: bool) -> None:
         """Bring the losses of the last steps into the history. Reading from a GPU waits for it: rarely, unless
@@ -262,18 +266,21 @@ class Run:
         good = next((i for i, value in enumerate(read) if not math.isfinite(value)), len(read))
         self.history.loss += read[:good]
         if good < len(read):
-            self.history.stopped = (
-                f"the loss stopped being a number at step {len(self.history.loss) + 1}: training has diverged. "
-                f"A learning rate below {self.recipe.lr:g}, batch norm or He's starting weights may help."
-            )
+            self.diverged(f"the loss stopped being a number at step {len(self.history.loss) + 1}")
+
+    def diverged(self, sign: str) -> None:
+        """Note that the run is over, and what showed it."""
+        self.history.stopped = (
+            f"{sign}: training has diverged. "
+            f"A learning rate below {self.recipe.lr:g}, batch norm or He's starting weights may help."
+        )
 
     def finish(self) -> None:
-        """Leave the averaged weights in the network, unless the run diverged, and the network in evaluation mode."""
+        """Leave the averaged weights in the network, unless the run diverged."""
         if self.averaged is not None and not self.history.stopped:
             floating = {k: value for k, value in self.averaged.module.state_dict().items() if value.is_floating_point()}
             self.model.load_state_dict(floating, strict=False)  # a count of batches has no average
         self.history.finished = True
-        self.model.eval()
 
     def state(self) -> dict[str, Tensor]:
         """Tensors by name: the whole run after its last step. In several processes, all must ask at once."""
@@ -311,7 +318,7 @@ class Run:
         history, rank = self.history, 0 if self.share is None else self.share.rank
         history.loss = state["history.loss"].tolist()
         history.validation = [(int(step), *scores) for step, *scores in state["history.validation"].tolist()]
-        history.seconds = float(state["history.seconds"])
+        history.seconds, history.steps = float(state["history.seconds"]), len(history.loss)
         _set_random_state(self.device, {name: state.get(f"random.{name}.{rank}") for name in ("cpu", "gpu")})
         return len(history.loss)
 
@@ -356,9 +363,11 @@ def fit(
             f"a batch of {recipe.batch_size} needs at least as many training examples; this set has {len(known)}"
         )
     at_once = 500 if share is None else recipe.batch_size // share.world  # what training fits into memory, this fits
-    model.to(device, memory_format=torch.channels_last).train()
+    model.to(device, memory_format=torch.channels_last)
+    if known is not None and hasattr(train, "take"):
+        _check_outputs(model, train, known, device)
     bar = _bar(recipe.steps, progress)
-    with _seeded(seed, device, share), bar:
+    with _training(model), _seeded(seed, device, share), bar:
         run = Run(model, recipe, seed, device, share, known)
         history = run.history
         state = keep.load() if keep is not None else None
@@ -376,6 +385,8 @@ def fit(
             if validate and not history.stopped:
                 scores = evaluate(run.best, validation, batch_size=at_once, device=device, share=share)
                 history.validation.append((step + 1, scores.loss, scores.accuracy))
+                if last and not math.isfinite(scores.loss):  # there is no next step whose loss would show it
+                    run.diverged("the validation loss is no number after the last step")
             if save and not history.stopped:
                 keep.save(run.state())
             bar.update()
@@ -417,14 +428,22 @@ def evaluate(model: nn.Module, split, *, batch_size: int = 500, device: str | No
     loss = correct = count = 0
     for logits, labels in _outputs(model, split, batch_size, device, share):
         _check_classes(logits.shape[1], labels)
-        loss += F.cross_entropy(logits.float(), labels, reduction="sum").double()
+        loss += float(F.cross_entropy(logits.float(), labels, reduction="sum"))  # in double, which mps does not have
         correct += (logits.argmax(1) == labels).sum()
         count += len(labels)
     if share is not None:
-        loss, correct, count = share.sum([float(loss), float(correct), float(count)])
+        loss, correct, count = share.sum([loss, float(correct), float(count)])
     if count == 0:
         raise ValueError("this split has no examples to evaluate on")
-    return Scores(float(loss) / count, float(correct) / count, int(count))
+    return Scores(loss / count, float(correct) / count, int(count))
+
+
+@torch.no_grad()
+def _check_outputs(model: nn.Module, train, labels: Tensor, device: str) -> None:
+    """One picture, in evaluation mode, before a weight or a running statistic changes."""
+    with _evaluating(model):
+        for images, _ in train.take(1).batches(1, device=device):
+            _check_classes(model(images).shape[1], labels)
 
 
 def _check_classes(outputs: int, labels: Tensor) -> None:
@@ -492,13 +511,31 @@ def _outputs(
     if share is not None:
         share.spread(model)
         batch_size, part = batch_size * share.world, {"share": (share.rank, share.world)}
-    was_training = model.training
-    model.eval()
-    try:
+    with _evaluating(model):
         for images, labels in split.batches(batch_size, device=device, **part):
             yield model(images), labels
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and afterwards each part as it was: a frozen one may differ from the whole."""
+    was_training = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
     finally:
-        model.train(was_training)
+        for module, mode in was_training:
+            module.training = mode
+
+
+@contextmanager
+def _training(model: nn.Module) -> Iterator[None]:
+    """Training mode, and evaluation mode afterwards, also where somebody interrupts."""
+    model.train()
+    try:
+        yield
+    finally:
+        model.eval()
 
 
 def _forever(

@@ -3,6 +3,7 @@
 The stored outputs are the same on a CPU and on a GPU, so nbval compares them here, too.
 """
 
+import contextlib
 import copy
 import os
 import subprocess
@@ -105,6 +106,17 @@ def test_training_and_scores_are_the_processors(images, recipe):
         *there, logits = run("cuda")
     *here, wanted = run("cpu")
     assert there == here and torch.equal(logits, wanted)
+
+
+def test_claims_that_measure_along_the_way_count_steps_and_not_losses(images):
+    """A GPU's losses are read every 25 steps: who counts them looks at other moments."""
+    found = {}
+    for device in ("cuda", "cpu"):
+        with pretended_gpu.installed() if device == "cuda" else contextlib.nullcontext():
+            bands = experiments.run_one("B3", "batch norm", rate=1.0, steps=60, final=True)["unit"]
+            gaps = experiments.run_one("L1", "1,500 images, smoothing", rate=0.1, steps=100, final=True)["gap_by_step"]
+        found[device] = bands, gaps
+    assert found["cuda"] == found["cpu"] and [len(looks) for looks in found["cpu"]] == [3, 2]
 
 
 def test_looking_and_measuring_take_a_network_on_the_card(card, images):

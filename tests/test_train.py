@@ -225,9 +225,25 @@ def test_the_hand_written_steps_can_tell():
 
 
 def test_auxiliary_classifiers_run_only_when_they_count():
-    assert set(fitted(model=net(aux=("4a",)))[0].calls) == {"forward_with_aux"}
-    assert set(fitted(Recipe(steps=2, batch_size=8, aux_weight=0.0), model=net(aux=("4a",)))[0].calls) == {"forward"}
+    def calls(**settings):  # but for the first, the look at one picture before anything is changed
+        return set(fitted(Recipe(steps=2, batch_size=8, **settings), model=net(aux=("4a",)))[0].calls[1:])
+
+    assert calls() == {"forward_with_aux"} and calls(aux_weight=0.0) == {"forward"}
     assert set(fitted(model=net())[0].calls) == {"forward"}
+
+
+@pytest.mark.parametrize("aux", [None, False, "linear"])
+def test_an_attribute_of_ones_own_that_is_called_aux_is_no_auxiliary_classifier(aux):
+    class Mine(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head, self.aux = nn.Linear(3 * 64, CLASSES), nn.Linear(2, 2) if aux == "linear" else aux
+
+        def forward(self, x):
+            return self.head(x.flatten(1))
+
+    model = Mine()
+    assert not fitted(model=model)[1].stopped
 
 
 @pytest.mark.parametrize(
@@ -684,6 +700,56 @@ def test_smoothed_and_steps_to_by_hand():
     assert history.final_loss(2) == 1.0 and train.History(Recipe()).final_loss() == math.inf
 
 
+def test_a_spike_is_forgotten_with_its_window():
+    history = train.History(Recipe(), loss=[2.3] * 5 + [1e18] + [2.303] * 60)
+    assert history.final_loss() == history.smoothed()[-1] == pytest.approx(2.303, rel=1e-12)
+    assert history.smoothed()[5] > 1e16 and history.steps_to(2.4) == 26 and history.steps_to(1.0) is None
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0", torch.device("cpu")])
+def test_steps_are_counted_as_they_are_taken(device):
+    seen = []
+    _, history = fitted(Recipe(steps=30, batch_size=8), device=device, watch=lambda h: seen.append(h.steps))
+    assert seen == [*range(1, 31), 30] and len(history.loss) == 30
+
+
+def test_a_last_step_that_was_one_too_far_is_no_success():
+    recipe = {"batch_size": 8, "lr": 1e30, "momentum": 0.0, "schedule": "constant", "warmup": 0}
+    stopped = fitted(Recipe(steps=60, **recipe))[1]
+    steps = len(stopped.loss)
+    assert stopped.stopped and 0 < steps < 60
+    keep = Kept(every=1000)
+    _, history = fitted(Recipe(steps=steps, **recipe), validation=split(10), keep=keep)
+    assert len(history.loss) == steps and "after the last step: training has diverged" in history.stopped
+    assert history.final_loss() == math.inf and keep.steps == []
+
+
+def test_too_few_outputs_are_said_before_anything_is_changed():
+    model = net(num_classes=2).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match="the network has 2 outputs, but label"):
+        fitted(model=model)
+    assert not model.training and all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_who_interrupts_gets_a_network_in_evaluation_mode():
+    def interrupt(history):
+        raise KeyboardInterrupt
+
+    model = net()
+    with pytest.raises(KeyboardInterrupt):
+        fitted(model=model, watch=interrupt)
+    assert not model.training
+
+
+def test_looking_leaves_frozen_parts_frozen():
+    model = net().train()
+    model.trunk[1].eval()
+    train.evaluate(model, split())
+    train.predict(model, split())
+    assert model.training and model.head[0].training and not model.trunk[1].training
+
+
 def test_too_few_examples_is_said_before_anything_happens():
     model = net()
     with pytest.raises(ValueError, match="batch of 64 .* this set has 40"):
@@ -725,7 +791,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights():
     model, kinds = net(), []
     model.head[1].register_forward_hook(lambda module, inputs, out: kinds.append(out.dtype))
     _, history = fitted(Recipe(steps=4, batch_size=8, precision="bfloat16"), model=model)
-    assert set(kinds) == {torch.bfloat16} and {p.dtype for p in model.parameters()} == {torch.float32}
+    assert set(kinds[1:]) == {torch.bfloat16} and {p.dtype for p in model.parameters()} == {torch.float32}
     _, exact = fitted(Recipe(steps=4, batch_size=8))
     assert history.loss != exact.loss and history.loss == pytest.approx(exact.loss, rel=0.05)
 

@@ -165,8 +165,8 @@ def b3(arm, recipe, seed, images, final, watch=None):
     last.register_forward_hook(lambda layer, inputs, out: latest.update(x=inputs[0].detach()))
 
     def look(history):
-        if len(history.loss) % LOOK_EVERY == 1:  # at the batch that it has just been trained on
-            bands.append(torch.quantile(latest["x"], torch.tensor([0.15, 0.5, 0.85]), dim=0))
+        if history.steps % LOOK_EVERY == 1:  # at the batch that it has just been trained on
+            bands.append(torch.quantile(latest["x"].cpu(), torch.tensor([0.15, 0.5, 0.85]), dim=0))
 
     found, _ = trained(model, recipe, seed, images, final, watch, each=look)
     low, middle, high = torch.stack(bands, 1)  # (moments, 100) each
@@ -271,6 +271,7 @@ def b7(arm, recipe, seed, images, final, watch=None):
     for _ in range(recipe.steps):
         logits = x @ weights
         history.loss.append(float(F.cross_entropy(logits, split.labels)))
+        history.steps += 1
         weights -= rate / len(x) * x.T @ (logits.softmax(1) - targets)
         if watch is not None:
             watch(history)

@@ -83,7 +83,7 @@ def smoothed(arm: Mapping, recipe: Recipe, seed: int, images, final: bool, watch
     gaps: list[float] = []
 
     def look(history):
-        if len(history.loss) % LOOK_EVERY == 0 and not history.finished:
+        if history.steps % LOOK_EVERY == 0:
             gaps.append(round(measure.logit_gap(train.predict(model, seen)[0]), 3))
 
     recipe = replace(recipe, label_smoothing=arm["smoothing"])
