@@ -52,7 +52,8 @@ class Scope:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise ValueError(f"{name} is a number from {low} to {high}, not {value!r}")
-        if self.deviation is not None and not (isinstance(self.deviation, float) and 0 < self.deviation < math.inf):
+        number = isinstance(self.deviation, int | float) and not isinstance(self.deviation, bool)
+        if self.deviation is not None and not (number and 0 < self.deviation < math.inf):
             raise ValueError(f"deviation is a number above 0, or None, not {self.deviation!r}")
 
     @property
@@ -325,15 +326,29 @@ def fold(model: nn.Module) -> nn.Module:
             del module.norm
     for module in list(folded.modules()):
         for name, branch in module.items() if isinstance(module, Concat) else ():
-            if [type(part) for part in branch.children()] == [nn.AvgPool2d, nn.Sequential]:
+            if _mixes_after_average(branch):
                 module[name] = _average_last(*branch)
     return folded
+
+
+def _mixes_after_average(branch: nn.Module) -> bool:
+    """Whether a folded branch is an average and a unit of convolution and ReLU that mixes channels and does no more:
+    only such a convolution, which sees one place at a time and every place, may change places with the average.
+    """
+    if type(branch) is not nn.Sequential or [type(part) for part in branch] != [nn.AvgPool2d, nn.Sequential]:
+        return False
+    unit = dict(branch[1].named_children())
+    if list(unit) != ["conv", "relu"] or not isinstance(unit["conv"], nn.Conv2d):
+        return False
+    conv = unit["conv"]
+    return conv.kernel_size == conv.stride == (1, 1) and conv.padding in ((0, 0), "valid", "same")
 
 
 def _average_last(average: nn.AvgPool2d, unit: nn.Sequential) -> nn.Sequential:
     """An average and the folded 1 x 1 unit after it -> the same with the average between convolution and ReLU."""
     parts = OrderedDict(conv=unit.conv, average=average, relu=unit.relu)
-    if average.count_include_pad:  # zeros beyond the border would thin out the bias: it comes after them
+    scales = average.count_include_pad or average.divisor_override  # zeros beyond the border would thin out the bias
+    if scales and unit.conv.bias is not None:  # so it comes after them
         parts = OrderedDict(conv=unit.conv, average=average, shift=Shift(unit.conv.bias), relu=unit.relu)
         unit.conv.bias = None
     return nn.Sequential(parts)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -296,6 +297,64 @@ def test_fold_by_hand():
     assert list(dict(folded.named_children())) == ["conv", "relu"] and unit.conv.bias is None
 
 
+class Twice(nn.Sequential):
+    """What looks like an average and a unit, and does something else."""
+
+    def forward(self, x):
+        return super().forward(super().forward(x))
+
+
+def named(**parts):
+    return nn.Sequential(OrderedDict(parts))
+
+
+POOLED = {  # what stands in the branch, and whether the average moves
+    "1 x 1": (lambda: nn.Sequential(nn.AvgPool2d(3, 1, 1), layers.conv_bn(4, 4, 1)), True),
+    "a divisor of its own": (
+        lambda: nn.Sequential(
+            nn.AvgPool2d(3, 1, 1, count_include_pad=False, divisor_override=4), layers.conv_bn(4, 4, 1)
+        ),
+        True,
+    ),
+    "no bias": (
+        lambda: nn.Sequential(nn.AvgPool2d(3, 1, 1), named(conv=nn.Conv2d(4, 4, 1, bias=False), relu=nn.ReLU())),
+        True,
+    ),
+    "3 x 3": (lambda: nn.Sequential(nn.AvgPool2d(3, 1, 1), layers.conv_bn(4, 4, 3)), False),
+    "stride": (lambda: nn.Sequential(nn.AvgPool2d(2, 1), layers.conv_bn(4, 4, 1, 2)), False),
+    "padding": (lambda: nn.Sequential(nn.AvgPool2d(3, 1), layers.conv_bn(4, 4, 1, padding=1)), False),
+    "no names": (
+        lambda: nn.Sequential(nn.AvgPool2d(3, 1, 1), nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())),
+        False,
+    ),
+    "no ReLU": (
+        lambda: nn.Sequential(nn.AvgPool2d(3, 1, 1), named(conv=nn.Conv2d(4, 4, 1), norm=nn.BatchNorm2d(4))),
+        False,
+    ),
+    "one more": (
+        lambda: nn.Sequential(
+            nn.AvgPool2d(3, 1, 1), named(conv=nn.Conv2d(4, 4, 1), relu=nn.ReLU(), more=nn.Conv2d(4, 4, 1))
+        ),
+        False,
+    ),
+    "another way forward": (lambda: Twice(nn.AvgPool2d(3, 1, 1), layers.conv_bn(4, 4, 1)), False),
+}
+
+
+@pytest.mark.parametrize("make, moves", POOLED.values(), ids=POOLED)
+@torch.no_grad()
+def test_fold_moves_only_averages_that_may_move(make, moves):
+    torch.manual_seed(0)
+    model = nn.Sequential(Concat(pool=make())).double().eval()
+    for norm in (layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)):
+        for numbers in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            nn.init.uniform_(numbers, 0.5, 1.5)
+    folded, x = layers.fold(model), torch.randn(2, 4, 9, 9, dtype=torch.float64)
+    torch.testing.assert_close(folded(x), model(x))
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
+    assert isinstance(folded[0]["pool"][0], nn.Conv2d) == moves
+
+
 # ------------------------------------------------------------------------------------------------------ wrong arguments
 
 
@@ -328,6 +387,11 @@ def test_choices_are_told():
 def test_a_deviation_is_a_number_above_0(deviation):
     with pytest.raises(ValueError, match=f"deviation is a number above 0, or None, not {deviation!r}"):
         layers.Scope(deviation=deviation)
+
+
+@pytest.mark.parametrize("deviation", [1, 0.5, None])
+def test_a_deviation_may_be_whole(deviation):
+    assert Scope(deviation=deviation).deviation == deviation
 
 
 @pytest.mark.parametrize("width", [float("inf"), float("nan"), True, 0, 4.01, 10**400])
