@@ -255,6 +255,7 @@ def occlusion(
         )
     if classes.is_floating_point():
         raise ValueError(f"classes are whole numbers, not {classes.dtype}")
+    classes = classes.cpu().long()  # as ``gather`` wants them, from wherever the labels are
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
     if not isinstance(fill, Tensor | int | float) or isinstance(fill, Tensor) and fill.numel() not in (1, 3):

@@ -369,6 +369,12 @@ def test_occlusion_of_a_probability(model, images, unchanged):
     torch.testing.assert_close(found[:, 1, 2], whole - rest, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32])
+def test_occlusion_takes_labels_of_every_whole_kind(model, images, unchanged, dtype):
+    found = look.occlusion(model, images, torch.arange(6, dtype=dtype), patch=16, stride=16)
+    torch.testing.assert_close(found, look.occlusion(model, images, range(6), patch=16, stride=16), rtol=0, atol=0)
+
+
 def test_places_lie_inside_and_in_the_middle():
     assert look.places(32, 8, 4) == [0, 4, 8, 12, 16, 20, 24]
     assert look.places(33, 8, 5) == look.places(34, 8, 5) == [0, 5, 10, 15, 20, 25]  # 0 and 1, 0 and 2 px are left

@@ -133,6 +133,29 @@ def test_looking_and_measuring_take_a_network_on_the_card(card, images):
     assert experiments.hardware().endswith("a pretended GPU")
 
 
+def test_occlusion_takes_labels_on_the_card(images):
+    some, options = images.validation.take(2), {"patch": 16, "stride": 16}
+    wanted = look.occlusion(small(), some.images, some.labels, **options)
+    with pretended_gpu.installed():
+        found = look.occlusion(small().to("cuda"), some.images.to("cuda"), some.labels.to("cuda"), **options)
+    assert found.device.type == "cpu" and torch.equal(found, wanted)
+
+
+def test_measurements_of_the_claims_take_a_network_on_the_card(images):
+    """Pictures come from the data set, on the processor."""
+
+    def run(device):
+        torch.manual_seed(0)
+        pictures = data.normalize(images.train.take(8).images)
+        residual = experiments.lesson_05.network(10, "residual").to(device)
+        found = experiments.signal_by_depth(residual, pictures), experiments.dead_channels(residual, pictures)
+        return *found, experiments.lesson_01.stem_gradient(small().to(device), images, 0.3, examples=8)
+
+    with pretended_gpu.installed():
+        there = run("cuda")
+    assert there == run("cpu")
+
+
 # ------------------------------------------------------------------------------------------------------------- lessons
 
 

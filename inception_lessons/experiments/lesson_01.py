@@ -230,7 +230,8 @@ def stem_gradient(model: nn.Module, images, aux_weight: float, examples: int = 6
         if isinstance(layer, nn.Dropout):
             layer.eval()
     some = images.train.take(examples)
-    pictures, labels = data.normalize(some.images), some.labels
+    place = next(shadow.parameters()).device  # ``fit`` leaves a network on the GPU it trained on
+    pictures, labels = data.normalize(some.images).to(place), some.labels.to(place)
 
     def loss(model):
         logits, aux = model.forward_with_aux(pictures)

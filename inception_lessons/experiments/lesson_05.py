@@ -75,6 +75,7 @@ def signal_by_depth(model: nn.Module, images: Tensor) -> dict[str, float]:
     scale 1 the signal swells block by block, with a scale of 0.1 to 0.3 it stays (section 3.3 of arXiv:1602.07261).
     """
     shadow = copy.deepcopy(model).train()
+    images = images.to(next(shadow.parameters(), images).device)  # ``fit`` leaves a network on the GPU it trained on
     found: dict[str, float] = {}
     named = {name: stage for name, stage in measure.stage_modules(shadow).items() if name != "head"}
     with contextlib.ExitStack() as stack, torch.no_grad():
