@@ -149,17 +149,14 @@ def same(
     for sentence, value in (unless or {}).items():
         if _agree(got, value, tolerance):
             raise Wrong(sentence)
-    raise Wrong(_difference(what, got, wanted, f" ({source})" if source else ""))
+    raise Wrong(_difference(what, got, wanted, f" ({source})" if source else "", tolerance))
 
 
 def _agree(got: object, wanted: object, tolerance: float) -> bool:
     if isinstance(wanted, torch.Tensor):
         if not isinstance(got, torch.Tensor) or got.shape != wanted.shape:
             return False
-        got, wanted = got.double(), wanted.double()
-        finite = wanted[wanted.isfinite()]
-        scale = finite.abs().max().item() if finite.numel() else 1.0
-        return torch.allclose(got, wanted, rtol=0, atol=tolerance * max(scale, 1e-12), equal_nan=True)
+        return bool((_gap(got, wanted) <= _allowed(wanted, tolerance)).all())
     if isinstance(wanted, dict):
         return (
             isinstance(got, dict)
@@ -185,7 +182,20 @@ def _agree(got: object, wanted: object, tolerance: float) -> bool:
     return math.isclose(got, wanted, rel_tol=tolerance, abs_tol=1e-12)
 
 
-def _difference(what: str, got: object, wanted: object, source: str) -> str:
+def _gap(got: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """How far apart two tensors of one shape are at each place; infinitely where only one of them is a number."""
+    got, wanted = got.double(), wanted.double()
+    equal = (got == wanted) | (got.isnan() & wanted.isnan())
+    return torch.where(equal, 0.0, (got - wanted).abs().nan_to_num(math.inf, posinf=math.inf))
+
+
+def _allowed(wanted: torch.Tensor, tolerance: float) -> float:
+    """How far apart from the right tensor another may be: relative to the largest right value."""
+    finite = wanted[wanted.isfinite()].double()
+    return tolerance * max(finite.abs().max().item() if finite.numel() else 1.0, 1e-12)
+
+
+def _difference(what: str, got: object, wanted: object, source: str, tolerance: float) -> str:
     """Where two values differ, in a sentence."""
     if isinstance(wanted, torch.Tensor):
         if not isinstance(got, torch.Tensor):
@@ -194,19 +204,20 @@ def _difference(what: str, got: object, wanted: object, source: str) -> str:
             return f"{what} has the shape {tuple(got.shape)} and should have {tuple(wanted.shape)}."
         if got.isnan().any() and not wanted.isnan().any():
             return f"{what} is not a number (nan) in {int(got.isnan().sum())} of {got.numel()} places."
-        gap = torch.where(got == wanted, 0.0, (got.double() - wanted.double()).abs().nan_to_num(math.inf))
+        gap = _gap(got, wanted)
         place = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), tuple(gap.shape)))
         if not place:
             return f"{what} is {got.item():.6g}; right is {wanted.item():.6g}{source}."
+        wrong = int((gap > _allowed(wanted, tolerance)).sum())
         return (
-            f"{what} differs from the right one{source} in {int((gap > TOLERANCE * gap.max()).sum())} of {gap.numel()} "
-            f"places, most at {list(place)}: {got[place].item():.6g}, where {wanted[place].item():.6g} is right."
+            f"{what} differs from the right one{source} in {wrong} of {gap.numel()} places, most at {list(place)}: "
+            f"{got[place].item():.6g}, where {wanted[place].item():.6g} is right."
         )
     if isinstance(wanted, dict) and isinstance(got, dict):
         if set(got) != set(wanted):
             return f"{what} has the keys {sorted(map(str, got))} and should have {sorted(map(str, wanted))}."
-        key = next(key for key in wanted if not _agree(got[key], wanted[key], TOLERANCE))
-        return _difference(f"{what}, at {key!r},", got[key], wanted[key], source)
+        key = next(key for key in wanted if not _agree(got[key], wanted[key], tolerance))
+        return _difference(f"{what}, at {key!r},", got[key], wanted[key], source, tolerance)
     return f"{what} is {_short(got)}; right is {_short(wanted)}{source}."
 
 

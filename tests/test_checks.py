@@ -299,6 +299,25 @@ def test_comparisons():
         same("it", 3, 4, unless={"other": 5, "right by chance": 4, "named": 3})
 
 
+def test_a_difference_is_one_beyond_the_tolerance():
+    """What is told is counted and looked for as it was compared."""
+    right = {"a": 1.0, "b": 1.0}
+    with pytest.raises(checks.Wrong, match="^it, at 'b', is 2; right is 1"):
+        checks.same("it", {"a": 1.0005, "b": 2.0}, right, tolerance=1e-2)
+    with pytest.raises(checks.Wrong, match="^it, at 'a', is 1; right is 1"):
+        checks.same("it", {"a": 1 + 1e-6, "b": 1.0}, right, tolerance=1e-8)
+    wanted = checks.varied(6, 10)
+    got = wanted + 1e-7
+    got[2, 3] = wanted[2, 3] + 0.5
+    with pytest.raises(checks.Wrong, match=r"in 1 of 60 places, most at \[2, 3\]"):
+        checks.same("it", got, wanted)
+    with pytest.raises(checks.Wrong, match="in 60 of 60 places"):
+        checks.same("it", wanted * (wanted.abs() > 1) + wanted + 3e-5, wanted, tolerance=1e-6)
+    missing = torch.tensor([math.nan, 1.0, 2.0])  # in one place both are no numbers
+    with pytest.raises(checks.Wrong, match=r"in 1 of 3 places, most at \[2\]: 5, where 2 is right"):
+        checks.same("it", torch.tensor([math.nan, 1.0, 5.0]), missing)
+
+
 def test_check_written_badly():
     """A teacher's mistake is said to be the teacher's."""
     found = answered("return x + x", test=TEST.replace("checks.varied(2, 3)", "1 / 0"))
