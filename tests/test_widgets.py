@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from inception_lessons import data, googlenet, layers, measure, plots, widgets
+from inception_lessons import data, googlenet, inception_v3, layers, look, measure, plots, widgets
 
 V1_3A = {"c_in": 192, "n1": 64, "r3": 96, "n3": 128, "r5": 16, "n5": 32, "proj": 32}
 V1_5B = {"c_in": 832, "n1": 384, "r3": 192, "n3": 384, "r5": 48, "n5": 128, "proj": 128}
@@ -315,6 +315,25 @@ def test_branch_explorer(page, v1):
             v1, pictures(), data.normalize, image=2, stage="5a", branch="pool", channel=3, most=4
         ).png
     )
+
+
+def test_branch_explorer_offers_what_the_stage_has(page):
+    torch.manual_seed(0)
+    model = inception_v3.InceptionV3.laptop(10).eval()
+    widgets.branch_explorer(model, pictures(), data.normalize, stage="5b", most=4)
+    controls, (handle,) = page.controls(), page.handles
+    stage, branch = controls["stage"], controls["branch"]
+    assert len({tuple(branches) for branches in look.branched_stages(model).values()}) > 1
+    branch.value = "pool"
+    for name, branches in look.branched_stages(model).items():
+        stage.value = name
+        assert [value for _, value in branch.options] == list(branches)
+        assert branch.value == "pool", "every stage has it: it stays chosen"
+        assert f"stage {name}" in handle.shown[-1].alt and "branch pool" in handle.shown[-1].alt
+    stage.value, branch.value = "6b", "b77"
+    stage.value = "5b"
+    assert branch.value == "b1" and "branch 1 x 1" in handle.shown[-1].alt
+    assert not any("No chart" in chart.alt for chart in handle.shown)
 
 
 def test_data_browser(page):

@@ -34,13 +34,25 @@ def branch_explorer(
     if not stages:
         raise ValueError("this network has no stage with branches to explore")
     stage = stage or stages[0]
-    kinds = list(look.branch_modules(model, stage))
+
+    def kinds(stage: str) -> list[tuple[str, str]]:
+        return [(plots.BRANCHES.get(kind, (kind,))[0], kind) for kind in look.branch_modules(model, stage)]
+
     controls = {
         "image": slider("image", 0, 0, len(images) - 1),
         "stage": choice("stage", stages, stage),
-        "branch": choice("branch", [(plots.BRANCHES.get(kind, (kind,))[0], kind) for kind in kinds], kinds[0]),
+        "branch": choice("branch", kinds(stage), kinds(stage)[0][1]),
         "channel": slider("channel", 0, 0, most - 1),
     }
+
+    def adapt(change: object) -> None:
+        """Only branches that the stage has can be chosen; one that it shares with the last stage stays chosen."""
+        branch, there = controls["branch"], kinds(controls["stage"].value)
+        if list(branch.options) != there:
+            chosen, branch.options = branch.value, there  # a new list chooses its first
+            branch.value = chosen if chosen in dict(there).values() else branch.value
+
+    controls["stage"].observe(adapt, "value")
     show(lambda **state: branch_chart(model, images, normalize, most=most, **state), controls)
 
 
