@@ -4,6 +4,7 @@ import re
 
 import IPython.display
 import ipywidgets
+import PIL.Image
 import pytest
 import torch
 from torch import nn
@@ -91,6 +92,22 @@ def test_data_chart_of_plain_pictures():
     chart = widgets.data_chart(plain, "validation", 9)
     assert "label cat" in chart.alt and "Its factors: none" in chart.alt
     assert not chart.figure.axes[-10].get_lines(), "no box without a place"
+
+
+def test_data_chart_prints_factors_of_any_kind():
+    """Pixels are the unit of lengths alone, and a factor may have several numbers for each picture."""
+    some = image_set()
+    some.train.factors |= {
+        "brightness": torch.full((12,), 0.5),
+        "box": torch.arange(48).reshape(12, 4),
+        "weights": torch.ones(12, 2, 5) / 3,
+    }
+    chart = widgets.data_chart(some, "train", 1)
+    for said in ("brightness 0.5, ", "box 4, 5, 6, 7, ", f"weights {'0.3333, ' * 6}...", "size 13.5 px", "x 16.0 px"):
+        assert said in chart.alt
+    some.train.factors["size"] = torch.ones(12, 2)
+    chart = widgets.data_chart(some, "train", 1)
+    assert "size 1.0 px, 1.0 px" in chart.alt and not chart.figure.axes[-10].get_lines(), "two sizes are no square"
 
 
 # ----------------------------------------------------------------------------------------------------- the branch chart
@@ -343,6 +360,34 @@ def test_data_browser(page):
     controls["image"].value = 8
     controls["split"].value = "test"
     assert "Picture 8 of the test split" in handle.shown[-1].alt
+
+
+@pytest.mark.parametrize("word, missing", [("picture", {"validation"}), ("photo", {"validation", "test"})])
+def test_data_browser_offers_what_has_pictures(page, tmp_path, word, missing):
+    """A folder of six pictures may have none to test on: names decide."""
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            colour = (40 * number, 90, 90 if name == "cat" else 200)
+            PIL.Image.new("RGB", (32, 32), colour).save(tmp_path / name / f"{word} {number}.png")
+    with pytest.warns(UserWarning, match="is empty: too few images to share out"):
+        some = data.image_folder(tmp_path, size=32)
+    sizes = {name: len(getattr(some, name)) for name in ("train", "validation", "test")}
+    assert sum(sizes.values()) == 6 and {name for name, size in sizes.items() if not size} == missing
+    widgets.data_browser(some)
+    controls, (handle,) = page.controls(), page.handles
+    offered = [name for name, size in sizes.items() if size]
+    assert list(controls["split"].options) == offered
+    assert controls["image"].max == min(sizes[name] for name in offered) - 1
+    for name in offered:
+        controls["split"].value = name
+        assert f"of the {name} split" in handle.shown[-1].alt
+    empty = min(missing)
+    with pytest.raises(ValueError, match=f"the {empty} split of .* has no pictures to show"):
+        widgets.data_chart(some, empty, 0)
+    some.train = some.validation = some.test = getattr(some, empty)
+    with pytest.raises(ValueError, match="has no pictures to browse, neither in train nor in validation nor in test"):
+        widgets.data_browser(some)
 
 
 def test_sliders_redraw_once_they_are_let_go(page):

@@ -1,26 +1,37 @@
 """The widget of lesson 00: a walk through an image set."""
 
+from torch import Tensor
+
 from inception_lessons import plots
 from inception_lessons.widgets.controls import choice, show, slider
+
+_LENGTHS = ("size", "x", "y")  # factors that are counted in pixels
+_MOST = 6  # numbers of one factor that are printed
 
 
 def data_browser(image_set) -> None:
     """An image set -> split and number to choose; the picture, its neighbours, its label and its factors.
 
-    ``image_set`` is what ``data`` makes: it has train, validation and test.
+    ``image_set`` is what ``data`` makes: it has train, validation and test, and those with pictures can be chosen; a
+    small folder may have none to test on. Raises ValueError for a set without pictures.
     """
-    splits = ["train", "validation", "test"]
-    least = min(len(getattr(image_set, name)) for name in splits)
-    controls = {"split": choice("split", splits, "train"), "index": slider("image", 0, 0, least - 1)}
+    sizes = {name: len(getattr(image_set, name)) for name in ("train", "validation", "test")}
+    splits = [name for name, size in sizes.items() if size]
+    if not splits:
+        raise ValueError(f"{image_set.name} has no pictures to browse, neither in {' nor in '.join(sizes)}")
+    least = min(sizes[name] for name in splits)
+    controls = {"split": choice("split", splits, splits[0]), "index": slider("image", 0, 0, least - 1)}
     show(lambda split, index: data_chart(image_set, split, index), controls)
 
 
 @plots.styled
 def data_chart(image_set, split: str, index: int) -> plots.Chart:
     """What ``data_browser`` shows for one state of ``image_set``: one picture large, its factors in words, and the
-    eight that follow it.
+    eight that follow it. Raises ValueError for a split without pictures.
     """
     chosen = getattr(image_set, split)
+    if not len(chosen):
+        raise ValueError(f"the {split} split of {image_set.name} has no pictures to show")
     some = chosen.take([(index + k) % len(chosen) for k in range(9)])
     figure, _ = plots.canvas(size=(8.0, 2.7), subplot_kw={"visible": False})
     grid = figure.add_gridspec(2, 7, width_ratios=[1.2, 1.2, 2.6, 1, 1, 1, 1])
@@ -30,7 +41,7 @@ def data_chart(image_set, split: str, index: int) -> plots.Chart:
     large.set(xticks=[], yticks=[])
     large.grid(False)
     large.set_title(f"{split} {index}: label {name}", size=10)
-    if {"x", "y", "size"} <= set(some.factors):
+    if all(key in some.factors and some.factors[key].ndim == 1 for key in _LENGTHS):
         size, x, y = (float(some.factors[key][0]) for key in ("size", "x", "y"))
         left, right, top, bottom = x - size / 2 - 0.5, x + size / 2 - 0.5, y - size / 2 - 0.5, y + size / 2 - 0.5
         large.plot(
@@ -64,9 +75,13 @@ def data_chart(image_set, split: str, index: int) -> plots.Chart:
     )
 
 
-def _factor(image_set, key: str, value) -> str:
+def _factor(image_set, key: str, value: Tensor) -> str:
+    """The factor of one picture, a number or several, in words."""
+    if value.ndim:
+        several = [_factor(image_set, key, each) for each in value.flatten()[:_MOST]]
+        return ", ".join(several) + (", ..." if value.numel() > _MOST else "")
     if key == "photograph":
         return image_set.photographs[int(value)]
     if value.dtype.is_floating_point:
-        return f"{float(value):.1f} px"
+        return f"{float(value):.1f} px" if key in _LENGTHS else f"{float(value):.4g}"
     return str(value.item())
