@@ -460,6 +460,30 @@ def test_style_varies_with_colour():
     assert len({line.get_marker() for line in marked}) == 4
 
 
+@pytest.mark.parametrize(
+    "given, order",
+    [
+        ([(1, 3), (1, 2, 3)], [1, 2, 3]),
+        ([(16, 0.5), (8, 2), (10,)], [0.5, 2, 8, 10, 16]),
+        ([(torch.tensor([4, 2]).numpy()[0], 9), (1,)], [1, 4, 9]),
+        ([(3, 1, 2), (3, 1, 2)], [3, 1, 2]),  # one order for all is the order that was meant
+        ([("later", "first"), ("second", "first")], ["later", "first", "second"]),
+        ([(2, "all"), (1,)], [2, "all", 1]),
+        ([(True, 2), (1.5,)], [True, 2, 1.5]),
+    ],
+    ids=str,
+)
+def test_numbers_that_differ_between_lines_stand_in_their_order(given, order):
+    series = {f"line {i}": {x: 10 * i + k for k, x in enumerate(xs)} for i, xs in enumerate(given)}
+    bands = {"line 0": ([0] * len(given[0]), [5] * len(given[0]))}
+    ax = plots.lines(series, bands=bands, xlabel="x", ylabel="y", **WORDS).figure.axes[0]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == [str(x) for x in order]
+    for line, xs in zip(ax.get_lines(), given, strict=True):
+        assert line.get_xdata(orig=False).tolist() == [order.index(x) for x in xs]
+    bare = plots.lines(series, xlabel="x", ylabel="y", **WORDS).figure.axes[0]
+    assert bare.get_xlim() == ax.get_xlim(), "no place is kept for what is not there"
+
+
 # -------------------------------------------------------------------------------------------------- live, and in words
 
 

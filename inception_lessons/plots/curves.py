@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import torch
 
@@ -195,8 +196,16 @@ def lines(
 ) -> Chart:
     """{name: {x: y}} -> one line each, with markers; ``bands`` gives (low, high) by name, such as the limits of an
     interval.
+
+    Every x has a place of its own, equally far from the next: in the order in which they come, or where the x of the
+    lines differ and all are numbers, from small to large.
     """
     figure, ax = canvas(size=(8.0, max(3.4, 0.8 + 0.23 * len(series))))  # the legend grows with the names
+    given = [list(points) for points in series.values()]
+    places = [x for xs in given for x in xs]
+    numbers = all(isinstance(x, Real) and not isinstance(x, bool) for x in places)
+    if numbers and any(xs != given[0] for xs in given):
+        ax.xaxis.update_units([str(x) for x in sorted(places)])
     for i, (name, points) in enumerate(series.items()):
         look = look_of(i)
         colour = next((c for label, c in BRANCHES.values() if label == name), look.colour)
