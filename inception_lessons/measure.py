@@ -97,27 +97,40 @@ def depth(model: nn.Module, size: int | tuple[int, int] = 224) -> int:
     return longest[out.grad_fn]
 
 
-def receptive_field(model: nn.Module, stage: str, size: int = 224) -> tuple[int, int]:
-    """Network and stage name -> height and width in pixels of the part of the image that one unit of the stage can
-    see.
+def transparent(model: nn.Module) -> nn.Module:
+    """Network, or any module -> a copy on the processor in which nothing cancels: the gradient of an output counts the
+    paths that lead to it from each pixel.
 
-    Measured, not derived: with all weights positive and averages in place of maxima nothing cancels, so the pixels
-    with a gradient are exactly those that can matter. ``size`` must be larger than the answer, or ValueError says so.
+    All weights are positive and equal within a layer, normalization is idle, and averages stand for maxima.
     """
-    shadow = copy.deepcopy(model).cpu().eval().double()
+    shadow = copy.deepcopy(model).cpu().eval()
     for name, layer in list(shadow.named_modules(remove_duplicate=False)):  # one pool may stand in two places
+        instead = None
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm2d):
-            layer.reset_running_stats()
-            nn.init.ones_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None:
+            layer.reset_parameters()
         elif isinstance(layer, nn.MaxPool2d):
-            _replace(shadow, name, nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode))
-        elif isinstance(layer, nn.LocalResponseNorm):
-            _replace(shadow, name, nn.Identity())
+            instead = nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode)
+        elif isinstance(layer, nn.LocalResponseNorm | nn.BatchNorm2d):  # without statistics: it takes the batch's
+            instead = nn.Identity()
+        if instead is not None and not name:
+            return instead
+        if instead is not None:
+            _replace(shadow, name, instead)
+    return shadow
+
+
+def receptive_field(model: nn.Module, stage: str, size: int = 224) -> tuple[int, int]:
+    """Network and stage name -> height and width in pixels of the part of the image that one unit of the stage can
+    see.
+
+    Measured, not derived: in a ``transparent`` copy nothing cancels, so the pixels with a gradient are exactly those
+    that can matter. ``size`` must be larger than the answer, or ValueError says so.
+    """
+    shadow = transparent(model).double()
     named = stage_modules(shadow)
     if stage not in named:
         raise ValueError(f"no stage {stage!r}; this network has {', '.join(named) or 'none with names'}")

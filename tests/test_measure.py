@@ -267,6 +267,8 @@ def test_a_stage_sees_as_far_as_its_widest_branch(norm):
         ({"a": nn.Conv2d(3, 2, 3, dilation=2)}, (5, 5)),
         ({"a": nn.Conv2d(3, 4, 5), "b": nn.LocalResponseNorm(3), "c": nn.BatchNorm2d(4), "d": nn.ReLU()}, (5, 5)),
         ({"a": nn.AvgPool2d(4, 4), "b": nn.Conv2d(3, 2, 3)}, (12, 12)),
+        ({"a": nn.Conv2d(3, 4, 5), "b": nn.BatchNorm2d(4, affine=False), "c": nn.ReLU()}, (5, 5)),
+        ({"a": nn.Conv2d(3, 4, 5), "b": nn.BatchNorm2d(4, track_running_stats=False), "c": nn.ReLU()}, (5, 5)),
     ],
 )
 def test_receptive_field_by_formula(stages, want):
@@ -274,8 +276,8 @@ def test_receptive_field_by_formula(stages, want):
     nn.init.normal_(next(model.parameters()))  # negative weights, which would cancel
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.weight)
-            nn.init.normal_(layer.running_mean)
+            for numbers in (layer.weight, layer.running_mean):
+                nn.init.normal_(numbers) if numbers is not None else None
     assert measure.receptive_field(model, list(stages)[-1], 64) == want
 
 

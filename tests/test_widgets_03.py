@@ -54,6 +54,15 @@ def test_sight_is_not_square_where_the_kernel_is_not():
     assert seen.shape == (7, 7) and seen.sum(1).tolist() == pytest.approx([0, 0, 0, 1, 0, 0, 0])
 
 
+def test_sight_looks_through_any_normalization_and_a_pool_alone():
+    norms = [nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(4, track_running_stats=False), nn.LocalResponseNorm(3)]
+    for norm in norms:
+        torch.testing.assert_close(
+            lesson_03.sight(nn.Sequential(nn.Conv2d(3, 4, 3), norm)), torch.full((3, 3), 1 / 9), rtol=1e-6, atol=0
+        )
+    torch.testing.assert_close(lesson_03.sight(nn.MaxPool2d(3, 1, 1)), torch.full((3, 3), 1 / 9))
+
+
 def test_sight_is_what_measure_says_of_a_whole_network():
     torch.manual_seed(0)
     parts = [layers.conv(3, 4, 7, 2), nn.MaxPool2d(3, 2), layers.conv_bn(4, 4, 3), nn.AvgPool2d(3, 1, 1)]

@@ -50,22 +50,10 @@ def sight(stack: nn.Module) -> Tensor:
     """Any module from grid to grid -> (side, side), odd, cut to what its middle output unit sees: each input position's
     share of all that the unit hears; the shares add up to 1.
 
-    Measured, not derived: with all weights equal, batch norm idle and averages in place of maxima, the gradient of one
-    output counts the paths that lead to it from each position. Raises ValueError for a module that puts out no grid,
-    or whose unit sees more than 63 x 63.
+    Measured, not derived: in a ``measure.transparent`` copy the gradient of one output counts the paths that lead to it
+    from each position. Raises ValueError for a module that puts out no grid, or whose unit sees more than 63 x 63.
     """
-    shadow = copy.deepcopy(stack).cpu().eval()
-    for name, layer in list(shadow.named_modules(remove_duplicate=False)):  # one pool may stand in two places
-        if isinstance(layer, nn.Conv2d):
-            nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm2d):
-            layer.reset_parameters()
-        elif isinstance(layer, nn.MaxPool2d) and name:
-            parent, _, last = name.rpartition(".")
-            pool = nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode)
-            setattr(shadow.get_submodule(parent), last, pool)
+    shadow = measure.transparent(stack)
     colours = next((layer.in_channels for layer in shadow.modules() if isinstance(layer, nn.Conv2d)), 1)
     for span in SPANS:
         image = torch.ones(1, colours, span, span, requires_grad=True)
