@@ -195,10 +195,15 @@ def executed(path):
     execute_notebooks.write(notebook, path)
 
 
+def chart():
+    return plots.bars({"a": {"x": 1, "y": 2}}, ylabel="count", title="Bars", alt="Two bars, of heights 1 and 2.")
+
+
 WRITERS = {  # what writes, the file, whether one was there before
     "a checkpoint": (lambda path: weights.save(path, network(1), ABOUT), "plain.safetensors"),
     "a results file": (lambda path: weights.write(path, b"{}" * 3000), "N1.json"),
     "an executed notebook": (executed, "lesson.ipynb"),
+    "a chart": (lambda path: chart().save(path), "chart.png"),
 }
 
 
@@ -213,8 +218,10 @@ def test_what_was_there_before_is_whole(place, what, trouble):
     with full_after(2000) if trouble == "full" else shut(place), pytest.raises(OSError) as caught:
         write(place / name)
     assert contents(place) == before, "and nothing half written beside it"
-    if trouble == "full" and what != "an executed notebook":
-        said = str(caught.value)
+    said = str(caught.value)
+    if what == "a chart":
+        assert said.endswith(f"{str(place / name)!r}")
+    if trouble == "full" and what not in ("an executed notebook", "a chart"):
         assert f"{name} could not be written (File too large)" in said
         assert "MB are wanted" in said and "MB are free in" in said
     write(place / name)

@@ -6,6 +6,8 @@ Figures are built without pyplot, so that nothing is kept alive behind the lesso
 
 import functools
 import io
+import os
+from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
@@ -68,9 +70,19 @@ class Chart:
         return f"<Chart: {self.title}>"
 
     def save(self, path) -> None:
-        """Write the picture as a PNG file."""
-        with open(path, "wb") as file:
-            file.write(self.png)
+        """Write the picture as a PNG file: beside, then renamed, so that a full disk leaves what was there whole.
+
+        Raises OSError, with the file's name, where it cannot be written.
+        """
+        path = Path(path)
+        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            beside.write_bytes(self.png)
+            os.replace(beside, path)
+        except OSError as error:  # it knows no name, or that of the file beside
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def positive(name: str, value: object) -> None:
