@@ -160,8 +160,14 @@ class Seconds:
     deviation: float
 
 
-def seconds(work: Callable[[], object], *, repeats: int = 10, burn_in: int = 3, device: str = "cpu") -> Seconds:
-    """A function without arguments -> Seconds over ``repeats`` calls, after ``burn_in`` calls that are not counted."""
+def seconds(
+    work: Callable[[], object], *, repeats: int = 10, burn_in: int = 3, device: str | torch.device = "cpu"
+) -> Seconds:
+    """A function without arguments -> Seconds over ``repeats`` calls, after ``burn_in`` calls that are not counted.
+
+    Raises ValueError for fewer than one repeat.
+    """
+    _at_least_one("repeats", repeats)
     wait = torch.cuda.synchronize if str(device).startswith("cuda") else (lambda: None)
     for _ in range(burn_in):
         work()
@@ -384,7 +390,7 @@ def speed(
     burn_in: int = 10,
     batches: int = 100,
     backward: bool = False,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     channels_last: bool = True,
     precision: str = "float32",
 ) -> Seconds:
@@ -438,7 +444,7 @@ def spent(
     batch: int = 1,
     burn_in: int = 2,
     batches: int = 5,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     channels_last: bool = True,
 ) -> list[Spent]:
     """Network and grid -> what each kind of layer costs in one forward pass, the one with most seconds first.
@@ -516,7 +522,7 @@ class Roofs:
     moved: float
 
 
-def roofs(device: str | None = None, *, turns: int = 10) -> Roofs:
+def roofs(device: str | torch.device | None = None, *, turns: int = 10) -> Roofs:
     """-> Roofs of this device, measured: the fastest of ``turns`` products of two large matrices and ``turns`` large
     3 x 3 convolutions, and of ``turns`` copies of a block far larger than any cache.
 
@@ -574,11 +580,13 @@ def agreement(logits: Tensor, wanted: Tensor) -> Agreement:
     return Agreement(float((logits - wanted).abs().max()) / largest, float(same))
 
 
-def _ready(model: nn.Module, images: Tensor, device: str | None, channels_last: bool, training: bool):
+def _ready(
+    model: nn.Module, images: Tensor, device: str | torch.device | None, channels_last: bool, training: bool
+):
     """-> a copy of the network and the images, on the device and in one memory order, and the device's name."""
     if len(images) == 0:
         raise ValueError("there are no images to take the time with")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     order = torch.channels_last if channels_last else torch.contiguous_format
     # Forward only reads, and a linear layer's weights have no memory order: half a gigabyte more in VGG-16.
     shared = {} if training or device != "cpu" else {id(p): p for p in model.parameters() if p.ndim < 4 and p.is_cpu}

@@ -1,6 +1,7 @@
 """What `inception_lessons.measure` says a network costs and sees, against torchinfo, arithmetic and other networks."""
 
 import copy
+import itertools
 import math
 import time
 from types import SimpleNamespace
@@ -320,6 +321,26 @@ def test_seconds_spread(monkeypatch):
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
     found = measure.seconds(lambda: None, repeats=3, burn_in=1)
     assert (found.mean, found.deviation) == (3, 2)  # of 1, 3 and 5: the sample's deviation
+
+
+@pytest.mark.parametrize("repeats", [0, -1, 2.0, True])
+def test_seconds_want_a_call_to_time(repeats):
+    with pytest.raises(ValueError, match=f"repeats is a whole number of at least 1, not {repeats!r}"):
+        measure.seconds(lambda: pytest.fail("called before it is known how often"), repeats=repeats)
+
+
+def test_a_device_may_be_torchs_own(monkeypatch):
+    """As a name and as ``torch.device``, what is done is the same."""
+    monkeypatch.setattr(measure.time, "perf_counter", itertools.count().__next__)
+    net, cpu = nn.Sequential(nn.Conv2d(3, 4, 3)), torch.device("cpu")
+    for take in (
+        lambda device: measure.seconds(lambda: None, device=device),
+        lambda device: measure.speed(net, 8, burn_in=0, batches=2, device=device),
+        lambda device: measure.speed(net, 8, burn_in=0, batches=2, precision="bfloat16", backward=True, device=device),
+        lambda device: measure.spent(net, 8, burn_in=0, batches=2, device=device),
+        lambda device: measure.roofs(device, turns=1),
+    ):
+        assert take(cpu) == take("cpu")
 
 
 def test_gradient_norms_by_hand():
