@@ -438,10 +438,9 @@ def evaluate(model: nn.Module, split, *, batch_size: int = 500, device: str | No
     return Scores(loss / count, float(correct) / count, int(count))
 
 
-@torch.no_grad()
 def _check_outputs(model: nn.Module, train, labels: Tensor, device: str) -> None:
     """One picture, in evaluation mode, before a weight or a running statistic changes."""
-    with _evaluating(model):
+    with torch.no_grad(), _evaluating(model):
         for images, _ in train.take(1).batches(1, device=device):
             _check_classes(model(images).shape[1], labels)
 

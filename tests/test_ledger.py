@@ -40,7 +40,7 @@ def test_a_claim_that_there_is_not():
 SAID = {
     "V1a": ("holds in part", ["22 layers", "1.583 G", "6,998,552", "13,378,280", "60,965,224"]),
     "V1c": ("the opposite holds", ["61%, 58%, 52%"]),
-    "V1f": ("holds in part", ["112 x 112 803", "56 x 56 602", "28 x 28 376", "14 x 14 163", "7 x 7 50"]),
+    "V1f": ("holds in part", ["803 at 112 x 112", "602 at 56 x 56", "376 at 28 x 28", "163 at 14 x 14", "50 at 7 x 7"]),
     "B4": ("holds", ["below 1e-4"]),
     "B5": ("holds", ["32 pairs for 32 feature maps"]),
     "B8": ("holds", ["batch norms at laptop size 0 are left"]),

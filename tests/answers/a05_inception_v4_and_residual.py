@@ -555,7 +555,7 @@ WRONG = {
         Wrong(
             "1 x 1 before the pooling",
             [("nn.MaxPool2d(3, 2, 1), unit(c_in, proj, 1)", "unit(c_in, proj, 1), nn.MaxPool2d(3, 2, 1)")],
-            "comes after the pooling",
+            "it should come after it",
             keeps=2,
         ),
         Wrong(
