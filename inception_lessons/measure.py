@@ -116,10 +116,11 @@ def transparent(model: nn.Module) -> nn.Module:
             instead = nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode)
         elif isinstance(layer, nn.LocalResponseNorm | nn.BatchNorm2d):  # without statistics: it takes the batch's
             instead = nn.Identity()
-        if instead is not None and not name:
+        if instead is None:
+            continue
+        if not name:  # the module itself
             return instead
-        if instead is not None:
-            _replace(shadow, name, instead)
+        _replace(shadow, name, instead)
     return shadow
 
 

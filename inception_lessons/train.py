@@ -396,7 +396,7 @@ def fit(
             if history.stopped:
                 break
         if history.loss:
-            bar.set_postfix_str(f"loss {history.smoothed()[-1]:.3f}" if not history.stopped else "diverged")
+            bar.set_postfix_str(f"loss {history.final_loss():.3f}" if not history.stopped else "diverged")
     run.finish()
     if watch is not None:
         watch(history)
@@ -429,13 +429,13 @@ def evaluate(model: nn.Module, split, *, batch_size: int = 500, device: str | No
     for logits, labels in _outputs(model, split, batch_size, device, share):
         _check_classes(logits.shape[1], labels)
         loss += float(F.cross_entropy(logits.float(), labels, reduction="sum"))  # in double, which mps does not have
-        correct += (logits.argmax(1) == labels).sum()
+        correct += int((logits.argmax(1) == labels).sum())
         count += len(labels)
     if share is not None:
-        loss, correct, count = share.sum([loss, float(correct), float(count)])
+        loss, correct, count = share.sum([loss, correct, count])
     if count == 0:
         raise ValueError("this split has no examples to evaluate on")
-    return Scores(loss / count, float(correct) / count, int(count))
+    return Scores(loss / count, correct / count, int(count))
 
 
 def _check_outputs(model: nn.Module, train, labels: Tensor, device: str) -> None:

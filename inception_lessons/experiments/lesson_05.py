@@ -123,7 +123,7 @@ def _(arms):
     }
     fastest = min(rivals, key=lambda name: sum(rivals[name]))
     missed = {name: sum(run["reached"] is None for run in rows) for name, rows in arms.items()}
-    said = {"no shortcut, batch norm": "batch norm in its place"} | {name: name for name in ("shortcut", "no shortcut")}
+    said = {name: name for name in arms} | {"no shortcut, batch norm": "batch norm in its place"}
     never = ", ".join(f"{said[name]} {count}" for name, count in missed.items() if count) or "none"
     steps = ", ".join(f"{said[name]} {as_ratio(logs)}" for name, logs in rivals.items())
     gain = paired(arms, "shortcut", fastest, "test_accuracy")
